@@ -1,0 +1,106 @@
+//! What flows from the store to a node without being asked: the feed of a partition, and the
+//! node's control channel.
+
+use std::sync::Arc;
+
+use sparkway_protocol::{CloseReason, Entry, Ephemeral, Epoch, MessageId, SessionId, TopicName};
+use tokio::sync::mpsc;
+
+use crate::Hole;
+
+/// How many events wait for the reader before the backend stops reading its connection. The store
+/// may then cut that connection, which the feed turns into [`FeedEvent::Restored`].
+pub const FEED_EVENTS: usize = 4096;
+
+/// One partition's announcements, in order. Read by exactly one task.
+#[derive(Debug)]
+pub struct Feed {
+    /// Says what to follow.
+    pub handle: FeedHandle,
+    /// What happened. Closed only when the backend cannot go on: the process should then end.
+    pub events: mpsc::Receiver<FeedEvent>,
+}
+
+/// Says which topics a [`Feed`] follows. Requests are carried out in order.
+#[derive(Clone, Debug)]
+pub struct FeedHandle {
+    requests: mpsc::Sender<FeedRequest>,
+}
+
+/// What a backend's feed task is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FeedRequest {
+    /// Follow these topics; each is answered by [`FeedEvent::Live`]. Following a topic that is
+    /// followed already answers again.
+    Follow(Vec<TopicName>),
+    /// Stop following.
+    Forget(Vec<TopicName>),
+}
+
+impl FeedHandle {
+    /// Both ends of a feed's request queue, for backends.
+    #[must_use]
+    pub fn channel(capacity: usize) -> (Self, mpsc::Receiver<FeedRequest>) {
+        let (requests, receiver) = mpsc::channel(capacity);
+        (Self { requests }, receiver)
+    }
+
+    /// Asks; waits while the queue is full.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, the request was not made.
+    pub async fn request(&self, request: FeedRequest) -> bool {
+        self.requests.send(request).await.is_ok()
+    }
+}
+
+/// What a feed tells. For every topic, after its `Live`: each entry appended later arrives exactly
+/// once, in id order over all live topics of the partition, until [`FeedEvent::Restored`] says
+/// that some may be missing.
+#[derive(Clone, Debug)]
+pub enum FeedEvent {
+    /// The topic is live: everything at or below `tip` is in the log; `since` holds what came
+    /// after `tip` while the subscription was being confirmed, in order; everything later follows
+    /// as [`FeedEvent::Entry`].
+    Live {
+        /// Which topic.
+        topic: TopicName,
+        /// Its newest id when the subscription held.
+        tip: MessageId,
+        /// Entries after the tip that arrived before this event.
+        since: Vec<Arc<Entry>>,
+    },
+    /// An entry of a live topic.
+    Entry(Arc<Entry>),
+    /// An announcement in a live topic.
+    Ephemeral(Arc<Ephemeral>),
+    /// The connection was lost and every followed topic is subscribed again: entries of live
+    /// topics with an id up to `clock` may be missing and are all in the log; every later one
+    /// follows. The reader reads all live topics from their last ids, up to `clock`, before it
+    /// goes on.
+    Restored {
+        /// The newest id of the partition after all subscriptions held again.
+        clock: MessageId,
+    },
+    /// The store may have lost the ids of this interval (its newest writes at that time).
+    Rewound(Hole),
+}
+
+/// What one node tells another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// The session has a new owner under this epoch: close every older connection of it.
+    Superseded {
+        /// Which.
+        session: SessionId,
+        /// The new owner's epoch.
+        epoch: Epoch,
+    },
+    /// Close the connection of this session.
+    Close {
+        /// Which.
+        session: SessionId,
+        /// Why, as the client sees it.
+        reason: CloseReason,
+    },
+}
