@@ -1,0 +1,317 @@
+//! The client's frames: which are taken in which state, and how fast.
+
+use sparkway_protocol::{
+    AckId, CloseReason, Code, Command, Event, FrameId, LastSeen, Outcome, Refused, limits,
+};
+
+use crate::effect::{Counted, Effect, HistoryRequest};
+use crate::input::{StoreFailure, Surroundings};
+use crate::machine::{Effects, Session, State};
+
+/// Thousandths of a frame that an ack costs: nothing answers it.
+const ACK_COST_MILLI: u64 = 50;
+/// Thousandths of a frame that any other frame costs.
+const FRAME_COST_MILLI: u64 = 1000;
+/// So many refused frames in a row close the connection.
+const REFUSED_IN_A_ROW: u16 = 200;
+
+impl Session {
+    pub(crate) fn command(
+        &mut self,
+        command: Command,
+        around: &Surroundings<'_>,
+        effects: &mut Effects,
+    ) {
+        if !self.within_rate(&command, around, effects) {
+            return;
+        }
+        match &self.state {
+            State::Waiting { .. } => self.first(command, around, effects),
+            State::Live(_) => self.in_use(command, around, effects),
+            State::Authenticating { .. } | State::Opening { .. } | State::Claiming { .. } => {
+                let text = "the session is being set up";
+                refuse(effects, Code::NotConnected, text, command.id().cloned());
+            }
+            State::Closed => {}
+        }
+    }
+
+    /// Something that is no frame: tell it, and count it as one. As the first frame it ends the
+    /// connection.
+    pub(crate) fn malformed(
+        &mut self,
+        refused: Refused,
+        around: &Surroundings<'_>,
+        effects: &mut Effects,
+    ) {
+        let burst = around.settings.frames_burst;
+        let per_second = around.settings.frames_per_second;
+        let _ = self
+            .bucket
+            .take(FRAME_COST_MILLI, per_second, burst, around.now.mono_ms);
+        effects.push(Effect::Send(Event::Refused(refused)));
+        if matches!(self.state, State::Waiting { .. }) {
+            self.close(CloseReason::NotConnected, false, effects);
+        }
+    }
+
+    fn within_rate(
+        &mut self,
+        command: &Command,
+        around: &Surroundings<'_>,
+        effects: &mut Effects,
+    ) -> bool {
+        let cost = match command {
+            Command::Ack { .. } => ACK_COST_MILLI,
+            Command::Connect { .. }
+            | Command::Resume { .. }
+            | Command::Heartbeat { .. }
+            | Command::Ping { .. }
+            | Command::Refresh { .. }
+            | Command::Close { .. }
+            | Command::Subscribe { .. }
+            | Command::Unsubscribe { .. }
+            | Command::Publish { .. }
+            | Command::History { .. }
+            | Command::Presence { .. }
+            | Command::Call { .. } => FRAME_COST_MILLI,
+        };
+        let settings = around.settings;
+        let taken = self.bucket.take(
+            cost,
+            settings.frames_per_second,
+            settings.frames_burst,
+            around.now.mono_ms,
+        );
+        let Err(wait_ms) = taken else {
+            self.refused = 0;
+            return true;
+        };
+        self.refused = self.refused.saturating_add(1);
+        effects.push(Effect::Count(Counted::FrameRateLimited));
+        let text = format!("more than {} frames per second", settings.frames_per_second);
+        let mut refused = Refused::new(Code::RateLimited, text).answering(command.id().cloned());
+        refused.retry_after_ms = Some(wait_ms);
+        effects.push(Effect::Send(Event::Refused(refused)));
+        if self.refused >= REFUSED_IN_A_ROW {
+            self.close(CloseReason::RateLimited, true, effects);
+        }
+        false
+    }
+
+    fn first(&mut self, command: Command, around: &Surroundings<'_>, effects: &mut Effects) {
+        let resume_failed = matches!(
+            self.state,
+            State::Waiting {
+                resume_failed: true
+            }
+        );
+        match command {
+            Command::Connect { id, token } => self.connect(id, token, effects),
+            Command::Resume {
+                id,
+                session,
+                heartbeat_token,
+                last,
+            } if !resume_failed => {
+                self.resume(id, session, heartbeat_token, last, around, effects);
+            }
+            other => {
+                let text = if resume_failed {
+                    "after a failed resume the next frame must be ws:connect"
+                } else {
+                    "the first frame must be ws:connect or ws:resume"
+                };
+                refuse(effects, Code::NotConnected, text, other.id().cloned());
+                self.close(CloseReason::NotConnected, false, effects);
+            }
+        }
+    }
+
+    fn in_use(&mut self, command: Command, around: &Surroundings<'_>, effects: &mut Effects) {
+        match command {
+            Command::Connect { id, .. } | Command::Resume { id, .. } => {
+                refuse(
+                    effects,
+                    Code::AlreadyConnected,
+                    "the session is in use already",
+                    id,
+                );
+            }
+            Command::Heartbeat {
+                id,
+                heartbeat_token,
+            } => {
+                self.heartbeat(id, &heartbeat_token, around, effects);
+            }
+            Command::Ping { id } => acked(effects, id, Outcome::Done),
+            Command::Ack { ack } => self.ack(&ack, around, effects),
+            Command::Refresh { id, token } => {
+                self.begin();
+                effects.push(Effect::Reauthenticate { id, token });
+            }
+            Command::Close { resume } => {
+                if let Some(live) = self.live_mut() {
+                    live.leaving = Some(resume);
+                }
+            }
+            Command::Subscribe { id, request } => self.subscribe(id, request, around, effects),
+            Command::Unsubscribe { id, topics } => {
+                self.begin();
+                effects.push(Effect::Unsubscribe { id, topics });
+            }
+            Command::Publish { .. } => self.publish(command, effects),
+            Command::History {
+                id,
+                topic,
+                after,
+                before,
+                limit,
+                reverse,
+            } => {
+                let limit = limit.clamp(1, limits::HISTORY_PAGE);
+                let request = HistoryRequest::History {
+                    topic,
+                    after,
+                    before,
+                    limit,
+                    reverse,
+                };
+                self.query(id, request, effects);
+            }
+            Command::Presence { id, topic } => {
+                self.query(id, HistoryRequest::Presence { topic }, effects);
+            }
+            Command::Call { id, method, params } => {
+                self.query(id, HistoryRequest::Call { method, params }, effects);
+            }
+        }
+    }
+
+    fn query(&mut self, id: Option<FrameId>, request: HistoryRequest, effects: &mut Effects) {
+        self.begin();
+        effects.push(Effect::Query {
+            id,
+            request: Box::new(request),
+        });
+    }
+
+    fn ack(&mut self, ack: &AckId, around: &Surroundings<'_>, effects: &mut Effects) {
+        let Some(live) = self.live_mut() else { return };
+        let known = match ack {
+            AckId::Message(id) if id.is_ahead_of(around.now.unix_ms, limits::ID_AHEAD_MS) => false,
+            AckId::Message(id) => live.cursors.advance(*id),
+            AckId::Control(control) => live.confirm_control(control, effects),
+            AckId::Unknown => false,
+        };
+        if !known {
+            effects.push(Effect::Count(Counted::UnknownAck));
+        }
+    }
+
+    /// One more operation whose answer the store or the node owes.
+    pub(crate) const fn begin(&mut self) {
+        if let Some(live) = self.live_mut() {
+            live.in_flight += 1;
+        }
+    }
+
+    /// One answer came.
+    pub(crate) const fn finish(&mut self) {
+        if let Some(live) = self.live_mut() {
+            live.in_flight = live.in_flight.saturating_sub(1);
+        }
+    }
+
+    pub(crate) fn answered(
+        &mut self,
+        id: Option<FrameId>,
+        result: Result<Outcome, Code>,
+        effects: &mut Effects,
+    ) {
+        self.finish();
+        match result {
+            Ok(outcome) => acked(effects, id, outcome),
+            Err(code) => refuse(effects, code, text_of(code), id),
+        }
+    }
+
+    /// A write was refused or did not happen: tell the client, and end a fenced session.
+    pub(crate) fn failed(
+        &mut self,
+        id: Option<FrameId>,
+        failure: StoreFailure,
+        effects: &mut Effects,
+    ) {
+        match failure {
+            StoreFailure::Unavailable => {
+                refuse(effects, Code::Unavailable, text_of(Code::Unavailable), id);
+            }
+            StoreFailure::NotReplicated => {
+                refuse(
+                    effects,
+                    Code::NotReplicated,
+                    text_of(Code::NotReplicated),
+                    id,
+                );
+            }
+            StoreFailure::Fenced => {
+                refuse(effects, Code::Superseded, text_of(Code::Superseded), id);
+                self.end_superseded(effects);
+            }
+            StoreFailure::Gone => {
+                refuse(effects, Code::Unavailable, text_of(Code::Unavailable), id);
+                self.close(CloseReason::SessionLost, false, effects);
+            }
+        }
+    }
+}
+
+/// What a failed resume shows of its last id, before any store is asked.
+pub(crate) fn is_plausible(last: &LastSeen, now_unix_ms: u64) -> bool {
+    let ahead =
+        |id: &sparkway_protocol::MessageId| id.is_ahead_of(now_unix_ms, limits::ID_AHEAD_MS);
+    match last {
+        LastSeen::Unknown => true,
+        LastSeen::One(id) => !ahead(id),
+        LastSeen::Many(ids) => !ids.iter().any(ahead),
+        LastSeen::Invalid => false,
+    }
+}
+
+pub(crate) fn acked(effects: &mut Effects, id: Option<FrameId>, outcome: Outcome) {
+    if let Some(id) = id {
+        effects.push(Effect::Send(Event::Acked { id, outcome }));
+    }
+}
+
+pub(crate) fn refuse(effects: &mut Effects, code: Code, text: &'static str, id: Option<FrameId>) {
+    effects.push(Effect::Send(Event::Refused(
+        Refused::new(code, text).answering(id),
+    )));
+}
+
+const fn text_of(code: Code) -> &'static str {
+    match code {
+        Code::Unavailable => "the store does not answer; the same request is safe to repeat",
+        Code::NotReplicated => "stored, but not on enough replicas; safe to repeat",
+        Code::Superseded => "the session lives on another connection",
+        Code::Forbidden => "the grants do not cover this",
+        Code::NotFound => "no such topic or method",
+        Code::Unsupported => "this gateway does not offer it",
+        Code::Timeout => "the backend did not answer in time",
+        Code::Malformed
+        | Code::Invalid
+        | Code::UnknownType
+        | Code::NotConnected
+        | Code::AlreadyConnected
+        | Code::Unauthorized
+        | Code::TokenExpired
+        | Code::BadHeartbeatToken
+        | Code::LimitExceeded
+        | Code::RateLimited
+        | Code::TooLarge
+        | Code::Draining
+        | Code::Internal => "refused",
+    }
+}

@@ -1,0 +1,176 @@
+//! Begin a session: check the credential, create the record, say welcome.
+
+use sparkway_protocol::event::Welcome;
+use sparkway_protocol::{
+    CloseReason, Code, Epoch, Event, FrameId, MessageId, Refused, TopicName, UserId,
+};
+
+use crate::Cursors;
+use crate::command::refuse;
+use crate::effect::{Effect, OpenRequest};
+use crate::input::{AuthFailure, Identity, StoreFailure, Surroundings};
+use crate::machine::{Effects, Live, Session, State};
+
+impl Session {
+    pub(crate) fn connect(
+        &mut self,
+        id: Option<FrameId>,
+        token: Option<Box<str>>,
+        effects: &mut Effects,
+    ) {
+        self.state = State::Authenticating { id };
+        effects.push(Effect::Authenticate { token });
+    }
+
+    pub(crate) fn authenticated(
+        &mut self,
+        result: Result<Identity, AuthFailure>,
+        effects: &mut Effects,
+    ) {
+        let State::Authenticating { id } = &mut self.state else {
+            return;
+        };
+        let id = id.take();
+        match result {
+            Ok(identity) => {
+                effects.push(Effect::Open(Box::new(OpenRequest {
+                    user: identity.user.clone(),
+                    grants: identity.grants.clone(),
+                    expires_at_ms: identity.expires_at_ms,
+                    session: self.id,
+                    generation: 1,
+                })));
+                self.state = State::Opening {
+                    id,
+                    identity: Box::new(identity),
+                };
+            }
+            Err(failure) => {
+                let (code, text) = words_of(failure);
+                refuse(effects, code, text, id);
+                self.close(CloseReason::Unauthorized, false, effects);
+            }
+        }
+    }
+
+    pub(crate) fn opened(
+        &mut self,
+        result: Result<(Epoch, Vec<MessageId>), StoreFailure>,
+        around: &Surroundings<'_>,
+        effects: &mut Effects,
+    ) {
+        let State::Opening { id, identity } = &mut self.state else {
+            return;
+        };
+        let Ok((epoch, positions)) = result else {
+            let text = "the store does not answer; connect again";
+            let refused = Refused::new(Code::Unavailable, text).answering(id.take());
+            effects.push(Effect::Send(Event::Refused(refused)));
+            self.close(CloseReason::TryAgain, false, effects);
+            return;
+        };
+        let id = id.take();
+        let mut live = Live::begin(epoch, 1, around);
+        live.user = identity.user.take();
+        live.grants = std::mem::take(&mut identity.grants);
+        live.expires_at_ms = identity.expires_at_ms;
+        self.state = State::Live(Box::new(live));
+        let welcome = Box::new(self.welcome(positions, around));
+        effects.push(Effect::Send(Event::Connected { id, welcome }));
+    }
+
+    pub(crate) fn welcome(&self, positions: Vec<MessageId>, around: &Surroundings<'_>) -> Welcome {
+        let generation = self.live().map_or(0, |live| live.generation);
+        let user: Option<UserId> = self.user().cloned();
+        Welcome {
+            session: self.id,
+            heartbeat_token: around.tokens.make(self.id, user.as_ref(), generation),
+            heartbeat_interval_ms: self
+                .live()
+                .map_or(around.settings.heartbeat_interval_ms, |live| {
+                    live.interval_ms
+                }),
+            positions,
+            node: around.node.clone(),
+            resume_window_ms: around.settings.resume_window_ms,
+            max_message_bytes: around.max_message_bytes,
+            user,
+        }
+    }
+
+    pub(crate) fn refreshed(
+        &mut self,
+        id: Option<FrameId>,
+        result: Result<Identity, AuthFailure>,
+        dropped_topics: Vec<TopicName>,
+        effects: &mut Effects,
+    ) {
+        self.finish();
+        let Some(live) = self.live_mut() else { return };
+        match result {
+            Ok(identity) if identity.user != live.user => {
+                refuse(
+                    effects,
+                    Code::Forbidden,
+                    "token: belongs to another user",
+                    id,
+                );
+            }
+            Ok(identity) => {
+                live.grants = identity.grants;
+                live.expires_at_ms = identity.expires_at_ms;
+                live.expiry_told = false;
+                live.topics.retain(|topic| !dropped_topics.contains(topic));
+                let expires_at_ms = live.expires_at_ms;
+                let outcome = sparkway_protocol::Outcome::Refreshed {
+                    expires_at_ms,
+                    dropped_topics,
+                };
+                crate::command::acked(effects, id, outcome);
+            }
+            Err(failure) => {
+                let (code, text) = words_of(failure);
+                refuse(effects, code, text, id);
+            }
+        }
+    }
+}
+
+impl Live {
+    /// A session that begins now on this connection.
+    pub(crate) fn begin(epoch: Epoch, generation: u32, around: &Surroundings<'_>) -> Self {
+        let now = around.now.mono_ms;
+        let interval = around.settings.heartbeat_interval_ms;
+        Self {
+            user: None,
+            grants: Box::default(),
+            expires_at_ms: None,
+            expiry_told: false,
+            epoch,
+            generation,
+            confirmed: generation,
+            rotated_ms: now,
+            control: 0,
+            rotation_control: None,
+            heartbeat_ms: now,
+            heartbeats_in_interval: 0,
+            interval_began_ms: now,
+            interval_ms: interval,
+            interval_told_ms: interval,
+            bad_tokens: 0,
+            in_flight: 0,
+            cursors: Cursors::default(),
+            topics: Vec::new(),
+            leaving: None,
+            resuming: None,
+        }
+    }
+}
+
+pub(crate) const fn words_of(failure: AuthFailure) -> (Code, &'static str) {
+    match failure {
+        AuthFailure::Missing => (Code::Unauthorized, "token: required"),
+        AuthFailure::Invalid => (Code::Unauthorized, "token: not valid"),
+        AuthFailure::Expired => (Code::TokenExpired, "token: expired"),
+    }
+}

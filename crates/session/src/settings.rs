@@ -1,0 +1,51 @@
+//! What an operator can set about sessions.
+
+use sparkway_protocol::limits;
+
+/// Times and limits of a session. Milliseconds unless said otherwise.
+#[derive(Clone, Debug)]
+pub struct SessionSettings {
+    /// Between two heartbeats of the client (25 s). Shorter finds dead peers earlier and costs CPU.
+    pub heartbeat_interval_ms: u64,
+    /// Added to two intervals before a silent connection is closed (5 s, protocol.md).
+    pub heartbeat_grace_ms: u64,
+    /// How long a session without a connection can be resumed (120 s).
+    pub resume_window_ms: u64,
+    /// How long a new connection may take to send its first frame (10 s).
+    pub connect_timeout_ms: u64,
+    /// How often the heartbeat token changes (10 min).
+    pub token_rotation_ms: u64,
+    /// How long a connection outlives its credential, so that the client can refresh it (10 s).
+    pub expiry_grace_ms: u64,
+    /// Topics per session (128).
+    pub topics_per_session: usize,
+    /// Frames per second (50), with `frames_burst` at once (100); 0 switches the limit off.
+    pub frames_per_second: u32,
+    /// Frames at once.
+    pub frames_burst: u32,
+    /// Publishes of one connection that wait for the store at once (256).
+    pub publishes_in_flight: usize,
+    /// Whether a user may have only one session.
+    pub only_one_per_user: bool,
+    /// Whether a session survives a close with 1000.
+    pub keep_on_close: bool,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        Self {
+            heartbeat_interval_ms: 25_000,
+            heartbeat_grace_ms: 5_000,
+            resume_window_ms: 120_000,
+            connect_timeout_ms: 10_000,
+            token_rotation_ms: 600_000,
+            expiry_grace_ms: 10_000,
+            topics_per_session: limits::TOPICS_PER_SESSION,
+            frames_per_second: 50,
+            frames_burst: 100,
+            publishes_in_flight: limits::PUBLISHES_IN_FLIGHT,
+            only_one_per_user: false,
+            keep_on_close: false,
+        }
+    }
+}
