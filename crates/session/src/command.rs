@@ -108,14 +108,7 @@ impl Session {
         );
         match command {
             Command::Connect { id, token } => self.connect(id, token, effects),
-            Command::Resume {
-                id,
-                session,
-                heartbeat_token,
-                last,
-            } if !resume_failed => {
-                self.resume(id, session, heartbeat_token, last, around, effects);
-            }
+            Command::Resume { .. } if !resume_failed => self.resume(command, around, effects),
             other => {
                 let text = if resume_failed {
                     "after a failed resume the next frame must be ws:connect"
