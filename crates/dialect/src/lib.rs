@@ -1,1 +1,23 @@
-//! placeholder
+//! Wire formats: what a client sends becomes a command, an event becomes what a client reads.
+//!
+//! *In*: one WebSocket message ([`Wire`]) in one [`sparkway_protocol::Format`]. *Out*:
+//! [`sparkway_protocol::Command`], or a refusal that names the field, the limit and the frame it
+//! answers. The other way: [`sparkway_protocol::Event`] in, [`sparkway_frame::Framed`] out.
+//!
+//! *Guarantees*: total and deterministic. No input panics; nothing is allocated on the word of a
+//! length field; what is kept never pins a read buffer. A payload is checked once, here, so that
+//! writing it for any other format cannot fail later. [`spark`] documents the shapes that
+//! protocol.md leaves open.
+//!
+//! *Never*: I/O, clocks, sessions, grants. It does not know whether a request is allowed.
+//!
+//! *Next*: `sparkway-session`, which decides what a command does.
+
+mod format;
+mod payload;
+pub mod spark;
+mod value;
+mod writer;
+
+pub use format::{Wire, WireKind, carries, decode, encode};
+pub use payload::{json_payload, json_text};
