@@ -40,6 +40,12 @@ impl Framed {
         Self(buffer.freeze())
     }
 
+    /// One close frame with neither code nor reason: the answer to a peer that gave none.
+    #[must_use]
+    pub fn close_without_code() -> Self {
+        Self::copied(Opcode::Close, &[])
+    }
+
     /// One ping. `payload` is cut to 125 bytes.
     #[must_use]
     pub fn ping(payload: &[u8]) -> Self {
@@ -167,6 +173,7 @@ mod tests {
             Framed::close(4009, "no").as_bytes(),
             [0x88, 4, 0x0f, 0xa9, b'n', b'o']
         );
+        assert_eq!(Framed::close_without_code().as_bytes(), [0x88, 0]);
     }
 
     #[test]

@@ -1,1 +1,27 @@
-//! placeholder
+//! One connection, from the accept to the last byte: frames in, framed bytes out.
+//!
+//! *In*: TCP or TLS bytes; [`Framed`](sparkway_frame::Framed) messages through an [`Outbox`].
+//! *Out*: [`LinkEvent`]s to the one task that owns the [`Link`].
+//!
+//! *Guarantees*: frames are written whole and in order; a full [`Outbox`] says so and never
+//! waits; every broken rule of RFC 6455 ends with the right close code; whatever a client sends,
+//! work and memory are bounded.
+//!
+//! *Never*: sessions, topics, credentials; metrics (facts are returned, the gateway counts them).
+//!
+//! *Next*: `sparkway-frame`.
+
+mod egress;
+mod link;
+mod outbox;
+mod scanner;
+mod settings;
+mod stream;
+mod violation;
+
+pub use link::{Closed, Inbound, Link, LinkEvent, Traffic};
+pub use outbox::{Outbox, Push};
+pub use settings::{AcceptSettings, LinkSettings};
+pub use stream::{LinkStream, Stream};
+pub use tokio_tungstenite::tungstenite::Utf8Bytes;
+pub use violation::Violation;

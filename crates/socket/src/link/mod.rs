@@ -1,0 +1,246 @@
+//! [`Link`]: one upgraded connection, driven by the poll of the task that owns it.
+
+mod closing;
+mod reading;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use tokio_tungstenite::tungstenite::{
+    Utf8Bytes,
+    protocol::{Role, WebSocketConfig, WebSocketContext},
+};
+
+use crate::{
+    LinkSettings, LinkStream, Outbox, Stream, Violation, egress::Egress, scanner::Scanner,
+};
+
+/// One upgraded connection. It answers pings and closes by itself, keeps frames whole and in
+/// order, and never blocks.
+///
+/// One task owns it and calls [`Self::poll`]; everyone else reaches the connection through its
+/// [`Outbox`].
+pub struct Link<S = Stream> {
+    stream: S,
+    context: WebSocketContext,
+    scanner: Scanner,
+    egress: Egress,
+    phase: Phase,
+    traffic: Traffic,
+    frames_per_turn: u8,
+    /// Frames that may still be handed out in this turn.
+    frames_left: u8,
+    /// Nothing complete is buffered: only the socket can bring news.
+    input_idle: bool,
+    /// The stream may hold written bytes back until it is flushed (TLS).
+    unflushed: bool,
+    /// [`LinkEvent::Drained`] is due.
+    drained: bool,
+}
+
+/// How far the connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// A close frame ends the egress queue. `awaits_close`: the peer has not sent its own.
+    Closing {
+        awaits_close: bool,
+    },
+    /// Our side of the stream is shut; the peer's end is awaited.
+    Shut,
+    Done,
+}
+
+/// What a poll of the link found.
+#[derive(Debug)]
+pub enum LinkEvent {
+    /// A message or control frame of the client.
+    Frame(Inbound),
+    /// [`Outbox::wake`] was called.
+    Woken,
+    /// The outbox was over its bound, or refused a frame, and is down to half of the bound.
+    Drained,
+    /// The conversation is over: detach, then call [`Link::finish`].
+    Closed(Closed),
+}
+
+/// What the client sent. Payloads are slices of the connection's read buffer and keep all of it
+/// alive: copy what is kept beyond the next poll.
+#[derive(Debug)]
+pub enum Inbound {
+    /// A whole text message, fragments joined.
+    Text(Utf8Bytes),
+    /// A whole binary message, fragments joined.
+    Binary(Bytes),
+    /// A ping; its pong is already queued.
+    Ping,
+    /// A pong.
+    Pong,
+}
+
+/// Why the conversation is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// The peer closed; the answer is queued.
+    Peer {
+        /// The peer's code; 1002 stands for one that may not be sent, none for an empty close.
+        code: Option<u16>,
+        /// The peer's text: untrusted, and a slice of the read buffer.
+        reason: Utf8Bytes,
+    },
+    /// The peer broke a rule; the close frame with the code is queued.
+    Violation(Violation),
+    /// The stream ended without a close frame. The kind tells a plain end
+    /// ([`io::ErrorKind::UnexpectedEof`]) from a reset and others.
+    Gone(io::ErrorKind),
+}
+
+/// Totals of one connection, in bytes and frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes read from the stream.
+    pub bytes_read: u64,
+    /// Bytes written to the stream. It stands still while the peer reads nothing.
+    pub bytes_written: u64,
+    /// Text and binary messages received.
+    pub messages: u64,
+    /// Ping and pong frames received.
+    pub control_frames: u64,
+}
+
+impl<S: LinkStream> Link<S> {
+    /// Takes over `stream` after the upgrade. `read_ahead` is what was read behind the request.
+    #[must_use]
+    pub fn new(stream: S, read_ahead: &[u8], settings: &LinkSettings) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(settings.read_buffer_bytes)
+            .write_buffer_size(0)
+            .max_write_buffer_size(usize::MAX)
+            .max_message_size(Some(settings.message_bytes))
+            .max_frame_size(Some(settings.message_bytes));
+        let mut scanner = Scanner::new(settings.fragments);
+        scanner.scan(read_ahead);
+        scanner.buffered(read_ahead.len() as u64);
+        let context = if read_ahead.is_empty() {
+            WebSocketContext::new(Role::Server, Some(config))
+        } else {
+            WebSocketContext::from_partially_read(read_ahead.to_vec(), Role::Server, Some(config))
+        };
+        let frames_per_turn = settings.frames_per_turn.max(1);
+        Self {
+            stream,
+            context,
+            scanner,
+            egress: Egress::default(),
+            phase: Phase::Open,
+            traffic: Traffic {
+                bytes_read: read_ahead.len() as u64,
+                ..Traffic::default()
+            },
+            frames_per_turn,
+            frames_left: frames_per_turn,
+            input_idle: false,
+            unflushed: false,
+            drained: false,
+        }
+    }
+
+    /// Writes what the outbox holds, then answers the next event. With `want_read` false the
+    /// client is not read, which is how its own requests are bounded.
+    ///
+    /// Events come in this order: [`LinkEvent::Drained`], [`LinkEvent::Woken`], then frames. After
+    /// [`LinkEvent::Closed`] or [`Self::start_close`] only [`Self::finish`] makes sense; further
+    /// polls answer `Closed` again.
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        outbox: &Outbox,
+        want_read: bool,
+    ) -> Poll<LinkEvent> {
+        if self.phase != Phase::Open {
+            return Poll::Ready(LinkEvent::Closed(Closed::Gone(io::ErrorKind::NotConnected)));
+        }
+        let woken = outbox.begin(cx.waker(), &mut self.egress);
+        if let Err(error) = self.write(cx, Some(outbox)) {
+            return Poll::Ready(LinkEvent::Closed(self.gone(outbox, error.kind())));
+        }
+        if self.drained {
+            self.drained = false;
+            if woken {
+                outbox.wake();
+            }
+            return Poll::Ready(LinkEvent::Drained);
+        }
+        if woken {
+            return Poll::Ready(LinkEvent::Woken);
+        }
+        if want_read {
+            return self.poll_read(cx, outbox);
+        }
+        Poll::Pending
+    }
+
+    /// Totals so far.
+    pub const fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    /// The number of the message, or frame, that has begun to arrive and is not complete. A timer
+    /// that sees the same number twice knows a message that takes too long.
+    pub const fn unfinished(&self) -> Option<u32> {
+        if self.scanner.at_boundary() {
+            None
+        } else {
+            Some(self.scanner.messages())
+        }
+    }
+
+    /// The stream underneath.
+    pub const fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    /// Writes until nothing is left or the stream is full; the stream then wakes the task.
+    fn write(&mut self, cx: &mut Context<'_>, outbox: Option<&Outbox>) -> io::Result<()> {
+        while !self.egress.is_empty() {
+            let Poll::Ready(written) = self.egress.poll_write(&mut self.stream, cx) else {
+                return Ok(());
+            };
+            let written = written?;
+            self.unflushed = true;
+            self.traffic.bytes_written += written as u64;
+            let counted = self.egress.advance(written);
+            if let Some(outbox) = outbox {
+                self.drained |= outbox.written(counted, &mut self.egress);
+            }
+        }
+        if self.unflushed
+            && let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(cx)
+        {
+            flushed?;
+            self.unflushed = false;
+        }
+        Ok(())
+    }
+
+    fn gone(&mut self, outbox: &Outbox, kind: io::ErrorKind) -> Closed {
+        outbox.close();
+        self.phase = Phase::Done;
+        Closed::Gone(kind)
+    }
+}
+
+impl<S> fmt::Debug for Link<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("phase", &self.phase)
+            .field("traffic", &self.traffic)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,180 @@
+//! Follows frame boundaries in the bytes a client sends, before the protocol library sees them.
+//!
+//! The library has no limit on fragments, reports reserved bits or a missing mask only after the
+//! whole payload has arrived, and does not tell whether a message is half received. The scanner
+//! does, without keeping any payload.
+
+use sparkway_protocol::CloseReason;
+
+use crate::violation::Violation;
+
+/// Longest header of a client frame, in bytes.
+const HEADER_BYTES: usize = 14;
+const MASK_BYTES: usize = 4;
+const CONTROL_PAYLOAD_BYTES: u64 = 125;
+
+const FIN: u8 = 0x80;
+const RESERVED: u8 = 0x70;
+const CONTROL: u8 = 0x08;
+const OPCODE: u8 = 0x0f;
+const CLOSE: u8 = 0x08;
+const MASKED: u8 = 0x80;
+const LENGTH: u8 = 0x7f;
+
+pub(crate) struct Scanner {
+    header: [u8; HEADER_BYTES],
+    header_bytes: u8,
+    /// Whether the current frame ends its message.
+    ends_message: bool,
+    close_seen: bool,
+    fault: Option<Violation>,
+    payload_left: u64,
+    largest: u64,
+    /// Fragments of the message under way; 0 between messages.
+    fragments: u32,
+    fragment_limit: u32,
+    messages: u32,
+}
+
+impl Scanner {
+    pub(crate) fn new(fragment_limit: u32) -> Self {
+        Self {
+            header: [0; HEADER_BYTES],
+            header_bytes: 0,
+            ends_message: false,
+            close_seen: false,
+            fault: None,
+            payload_left: 0,
+            largest: 0,
+            fragments: 0,
+            fragment_limit,
+            messages: 0,
+        }
+    }
+
+    /// Follows `bytes`. Stops at the first fault.
+    pub(crate) fn scan(&mut self, mut bytes: &[u8]) {
+        while self.fault.is_none() {
+            if self.payload_left > 0 {
+                let skipped = usize::try_from(self.payload_left)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
+                self.payload_left -= skipped as u64;
+                bytes = bytes.get(skipped..).unwrap_or_default();
+                if self.payload_left > 0 {
+                    return;
+                }
+                self.end_frame();
+            }
+            let Some((&byte, rest)) = bytes.split_first() else {
+                return;
+            };
+            bytes = rest;
+            if let Some(slot) = self.header.get_mut(usize::from(self.header_bytes)) {
+                *slot = byte;
+                self.header_bytes += 1;
+            }
+            if usize::from(self.header_bytes) >= self.header_needs() {
+                self.begin_frame();
+            }
+        }
+    }
+
+    /// The rule the client broke, if any. What came before it may still be read.
+    pub(crate) const fn fault(&self) -> Option<Violation> {
+        self.fault
+    }
+
+    pub(crate) const fn close_seen(&self) -> bool {
+        self.close_seen
+    }
+
+    /// Whether every byte so far belongs to a complete frame and message.
+    pub(crate) const fn at_boundary(&self) -> bool {
+        self.header_bytes == 0 && self.payload_left == 0 && self.fragments == 0
+    }
+
+    /// Messages completed so far; wraps around.
+    pub(crate) const fn messages(&self) -> u32 {
+        self.messages
+    }
+
+    /// Longest payload since the last [`Self::forget_largest`].
+    pub(crate) const fn largest(&self) -> u64 {
+        self.largest
+    }
+
+    /// Counts `bytes` as a payload when judging what the library has had to buffer.
+    pub(crate) fn buffered(&mut self, bytes: u64) {
+        self.largest = self.largest.max(bytes);
+    }
+
+    pub(crate) const fn forget_largest(&mut self) {
+        self.largest = 0;
+    }
+
+    fn header_needs(&self) -> usize {
+        let [_, second, ..] = self.header;
+        match (self.header_bytes, second & LENGTH) {
+            (0 | 1, _) => 2,
+            _ if second & MASKED == 0 => 2,
+            (_, 126) => 4 + MASK_BYTES,
+            (_, 127) => HEADER_BYTES,
+            _ => 2 + MASK_BYTES,
+        }
+    }
+
+    fn begin_frame(&mut self) {
+        let [first, second, b2, b3, b4, b5, b6, b7, b8, b9, ..] = self.header;
+        self.header_bytes = 0;
+        let payload_bytes = match second & LENGTH {
+            126 => u64::from(u16::from_be_bytes([b2, b3])),
+            127 => u64::from_be_bytes([b2, b3, b4, b5, b6, b7, b8, b9]),
+            short => u64::from(short),
+        };
+        self.fault = self.judge(first, second, payload_bytes);
+        if self.fault.is_some() {
+            return;
+        }
+        self.ends_message = first & FIN != 0 && first & CONTROL == 0;
+        self.close_seen |= first & OPCODE == CLOSE;
+        self.largest = self.largest.max(payload_bytes);
+        self.payload_left = payload_bytes;
+        if payload_bytes == 0 {
+            self.end_frame();
+        }
+    }
+
+    fn judge(&mut self, first: u8, second: u8, payload_bytes: u64) -> Option<Violation> {
+        let control = first & CONTROL != 0;
+        let detail = if first & RESERVED != 0 {
+            "reserved bits set"
+        } else if second & MASKED == 0 {
+            "frame not masked"
+        } else if control && first & FIN == 0 {
+            "fragmented control frame"
+        } else if control && payload_bytes > CONTROL_PAYLOAD_BYTES {
+            "control frame over 125 bytes"
+        } else {
+            if !control {
+                self.fragments += 1;
+            }
+            return (self.fragments > self.fragment_limit).then_some(Violation {
+                reason: CloseReason::Policy,
+                detail: "too many fragments",
+            });
+        };
+        Some(Violation {
+            reason: CloseReason::ProtocolError,
+            detail,
+        })
+    }
+
+    fn end_frame(&mut self) {
+        if self.ends_message {
+            self.fragments = 0;
+            self.messages = self.messages.wrapping_add(1);
+            self.ends_message = false;
+        }
+    }
+}
