@@ -4,13 +4,14 @@
 //! *Out*: answers, and per partition a [`Feed`] of what was published anywhere in the cluster.
 //!
 //! *Guarantees*: written on the [`Store`] trait, checked for every backend by the one suite in
-//! [`conformance`]. Two backends: [`memory`] (embedded) and [`redis`].
+//! `conformance` (behind the feature of that name). Two backends: [`memory`] (embedded) and [`redis`].
 //!
 //! *Never*: decides what a session may do, or what a gap means; never acknowledges what is not
 //! stored.
 //!
 //! *Next*: `sparkway-hub`, which hands entries to the connections of this node.
 
+#[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
 pub mod feed;

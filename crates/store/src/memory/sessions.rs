@@ -1,0 +1,350 @@
+//! The session records of one partition, under one lock.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use sparkway_protocol::{CloseReason, Epoch, MessageId, NodeId, SessionId, UserId};
+
+use super::hasher::{QuickMap, Seed};
+use super::nodes::Nodes;
+use crate::{
+    Claim, ClaimError, Claimed, Control, Detach, Expired, Open, Opened, Remember, SessionRecord,
+    WriteError,
+};
+
+/// How long a session that was removed in favour of another one stays fenced: its owner must not
+/// take the missing record for one that the store lost, and write it again.
+const REMOVED_MS: u64 = 3_600_000;
+
+/// Everything of a partition that is about sessions.
+#[derive(Clone, Debug)]
+pub(super) struct Sessions {
+    kept: QuickMap<SessionId, Kept>,
+    users: QuickMap<UserId, BTreeSet<SessionId>>,
+    /// Attached sessions by owner; ordered, so that a sweep is repeatable in simulation.
+    owned: BTreeMap<NodeId, BTreeSet<SessionId>>,
+    deadlines: BTreeSet<(u64, SessionId)>,
+    removed: QuickMap<SessionId, u64>,
+    removed_order: VecDeque<(u64, SessionId)>,
+}
+
+#[derive(Clone, Debug)]
+struct Kept {
+    record: SessionRecord,
+    deadline_ms: Option<u64>,
+    /// The claim that made the owner, so that its repeat is recognised.
+    claim: Option<LastClaim>,
+}
+
+#[derive(Clone, Debug)]
+struct LastClaim {
+    nonce: u64,
+    former_owner: Option<NodeId>,
+}
+
+impl Sessions {
+    pub(super) fn new(seed: Seed) -> Self {
+        Self {
+            kept: QuickMap::with_hasher(seed),
+            users: QuickMap::with_hasher(seed),
+            owned: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            removed: QuickMap::with_hasher(seed),
+            removed_order: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn open(&mut self, open: Open, now_ms: u64, nodes: &Nodes) -> Opened {
+        self.forget_removed(now_ms);
+        let epoch = Epoch(1);
+        let mut record = open.record;
+        record.epoch = epoch;
+        let mut removed = Vec::new();
+        if open.only_one
+            && let Some(user) = &record.user
+        {
+            let others = self.users.get(user).into_iter().flatten().copied();
+            removed = others.filter(|&other| other != record.session).collect();
+            for &other in &removed {
+                self.remove_for_another(other, now_ms, nodes);
+            }
+        }
+        // A repeated open must not take a session back that was claimed in between.
+        let is_claimed = self
+            .kept
+            .get(&record.session)
+            .is_some_and(|kept| kept.record.epoch > epoch);
+        if !is_claimed {
+            self.put(record);
+        }
+        Opened { epoch, removed }
+    }
+
+    pub(super) fn load(&self, session: SessionId) -> Option<SessionRecord> {
+        self.kept.get(&session).map(|kept| kept.record.clone())
+    }
+
+    pub(super) fn claim(&mut self, claim: Claim, nodes: &Nodes) -> Result<Claimed, ClaimError> {
+        let kept = self
+            .kept
+            .get_mut(&claim.session)
+            .ok_or(ClaimError::Unknown)?;
+        let record = &mut kept.record;
+        if let Some(last) = &kept.claim
+            && last.nonce == claim.nonce
+            && record.owner == claim.node
+            && record.attached
+        {
+            return Ok(Claimed {
+                record: record.clone(),
+                former_owner: last.former_owner.clone(),
+            });
+        }
+        if claim.generation < record.confirmed || claim.generation > record.generation {
+            return Err(ClaimError::BadGeneration);
+        }
+        record.confirmed = claim.generation;
+        record.generation = claim.generation.saturating_add(1);
+        record.epoch = Epoch(record.epoch.0 + 1);
+        let before = std::mem::replace(&mut record.owner, claim.node.clone());
+        let was_attached = std::mem::replace(&mut record.attached, true);
+        let former_owner = was_attached.then_some(before);
+        kept.claim = Some(LastClaim {
+            nonce: claim.nonce,
+            former_owner: former_owner.clone(),
+        });
+        let record = record.clone();
+        if let Some(deadline_ms) = kept.deadline_ms.take() {
+            self.deadlines.remove(&(deadline_ms, claim.session));
+        }
+        if let Some(former) = &former_owner {
+            self.disown(former, claim.session);
+            nodes.tell(
+                former,
+                &Control::Superseded {
+                    session: claim.session,
+                    epoch: record.epoch,
+                },
+            );
+        }
+        self.own(claim.node, claim.session);
+        Ok(Claimed {
+            record,
+            former_owner,
+        })
+    }
+
+    /// Whether a write under this epoch counts.
+    pub(super) fn check(&self, session: SessionId, epoch: Epoch) -> Result<(), WriteError> {
+        match self.kept.get(&session) {
+            Some(kept) if kept.record.epoch == epoch => Ok(()),
+            Some(kept) if kept.record.epoch > epoch => Err(WriteError::Fenced),
+            None if self.removed.contains_key(&session) => Err(WriteError::Fenced),
+            // An older record than the caller's: the store lost the newer one.
+            Some(_) | None => Err(WriteError::Gone),
+        }
+    }
+
+    fn checked(&mut self, session: SessionId, epoch: Epoch) -> Result<&mut Kept, WriteError> {
+        self.check(session, epoch)?;
+        self.kept.get_mut(&session).ok_or(WriteError::Gone)
+    }
+
+    pub(super) fn remember(&mut self, change: Remember) -> Result<(), WriteError> {
+        let record = &mut self.checked(change.session, change.epoch)?.record;
+        let topics = &mut record.subscriptions;
+        topics.retain(|held| !change.unsubscribed.contains(&held.topic));
+        for new in change.subscribed {
+            match topics.iter_mut().find(|held| held.topic == new.topic) {
+                Some(held) => *held = new,
+                None => topics.push(new),
+            }
+        }
+        if let Some((generation, confirmed)) = change.generations {
+            record.generation = generation;
+            record.confirmed = confirmed;
+        }
+        if let Some((grants, expires_at_ms)) = change.grants {
+            record.grants = grants;
+            record.expires_at_ms = expires_at_ms;
+        }
+        move_cursors(&mut record.cursors, change.cursors);
+        Ok(())
+    }
+
+    pub(super) fn restore(&mut self, mut record: SessionRecord) -> Result<Epoch, WriteError> {
+        let raised = Epoch(record.epoch.0 + 1);
+        if self.removed.contains_key(&record.session) {
+            return Err(WriteError::Fenced);
+        }
+        if let Some(kept) = self.kept.get(&record.session) {
+            let is_repeat = kept.record.epoch == raised
+                && kept.record.owner == record.owner
+                && kept.claim.is_none();
+            if is_repeat {
+                return Ok(raised);
+            }
+            if kept.record.epoch >= record.epoch {
+                return Err(WriteError::Fenced);
+            }
+        }
+        record.epoch = raised;
+        self.put(record);
+        Ok(raised)
+    }
+
+    pub(super) fn detach(&mut self, detach: Detach, now_ms: u64) -> Result<(), WriteError> {
+        let kept = self.checked(detach.session, detach.epoch)?;
+        move_cursors(&mut kept.record.cursors, detach.cursors);
+        self.set_deadline(detach.session, now_ms.saturating_add(detach.window_ms));
+        Ok(())
+    }
+
+    pub(super) fn end(&mut self, session: SessionId, epoch: Epoch) -> Result<(), WriteError> {
+        match self.check(session, epoch) {
+            Ok(()) => {
+                self.take(session);
+                Ok(())
+            }
+            Err(WriteError::Gone) if !self.kept.contains_key(&session) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// See [`crate::Store::sweep`].
+    pub(super) fn sweep(
+        &mut self,
+        now_ms: u64,
+        window_ms: u64,
+        limit: usize,
+        nodes: &Nodes,
+    ) -> Vec<Expired> {
+        self.forget_removed(now_ms);
+        let orphans: Vec<_> = self
+            .owned
+            .iter()
+            .filter(|(node, _)| !nodes.holds(node, now_ms))
+            .flat_map(|(_, sessions)| sessions.iter().copied())
+            .take(limit)
+            .collect();
+        for session in orphans {
+            self.set_deadline(session, now_ms.saturating_add(window_ms));
+        }
+        let late: Vec<_> = self
+            .deadlines
+            .iter()
+            .take_while(|(deadline_ms, _)| *deadline_ms <= now_ms)
+            .map(|&(_, session)| session)
+            .take(limit)
+            .collect();
+        late.into_iter()
+            .filter_map(|session| {
+                let record = self.take(session)?.record;
+                let left = record
+                    .user
+                    .as_ref()
+                    .map(|user| self.users.contains_key(user));
+                Some(Expired {
+                    session,
+                    user: record.user,
+                    last_of_user: left == Some(false),
+                })
+            })
+            .collect()
+    }
+
+    /// Detaches a session until a deadline.
+    fn set_deadline(&mut self, session: SessionId, deadline_ms: u64) {
+        let Some(kept) = self.kept.get_mut(&session) else {
+            return;
+        };
+        kept.record.attached = false;
+        let owner = kept.record.owner.clone();
+        if let Some(before_ms) = kept.deadline_ms.replace(deadline_ms) {
+            self.deadlines.remove(&(before_ms, session));
+        }
+        self.deadlines.insert((deadline_ms, session));
+        self.disown(&owner, session);
+    }
+
+    fn remove_for_another(&mut self, session: SessionId, now_ms: u64, nodes: &Nodes) {
+        let Some(kept) = self.take(session) else {
+            return;
+        };
+        self.removed.insert(session, now_ms);
+        self.removed_order.push_back((now_ms, session));
+        if kept.record.attached {
+            let reason = CloseReason::Superseded;
+            nodes.tell(&kept.record.owner, &Control::Close { session, reason });
+        }
+    }
+
+    fn forget_removed(&mut self, now_ms: u64) {
+        while let Some(&(at_ms, session)) = self.removed_order.front() {
+            if at_ms.saturating_add(REMOVED_MS) > now_ms {
+                break;
+            }
+            self.removed_order.pop_front();
+            self.removed.remove(&session);
+        }
+    }
+
+    /// Writes a record as attached to its owner, in place of any other.
+    fn put(&mut self, mut record: SessionRecord) {
+        let session = record.session;
+        self.take(session);
+        record.attached = true;
+        if let Some(user) = &record.user {
+            self.users.entry(user.clone()).or_default().insert(session);
+        }
+        self.own(record.owner.clone(), session);
+        self.kept.insert(
+            session,
+            Kept {
+                record,
+                deadline_ms: None,
+                claim: None,
+            },
+        );
+    }
+
+    /// Removes a record and all that points to it.
+    fn take(&mut self, session: SessionId) -> Option<Kept> {
+        let kept = self.kept.remove(&session)?;
+        if let Some(deadline_ms) = kept.deadline_ms {
+            self.deadlines.remove(&(deadline_ms, session));
+        }
+        self.disown(&kept.record.owner, session);
+        if let Some(user) = &kept.record.user
+            && let Some(sessions) = self.users.get_mut(user)
+        {
+            sessions.remove(&session);
+            if sessions.is_empty() {
+                self.users.remove(user);
+            }
+        }
+        Some(kept)
+    }
+
+    fn own(&mut self, node: NodeId, session: SessionId) {
+        self.owned.entry(node).or_default().insert(session);
+    }
+
+    fn disown(&mut self, node: &NodeId, session: SessionId) {
+        if let Some(sessions) = self.owned.get_mut(node) {
+            sessions.remove(&session);
+            if sessions.is_empty() {
+                self.owned.remove(node);
+            }
+        }
+    }
+}
+
+fn move_cursors(cursors: &mut Vec<MessageId>, moved: Vec<MessageId>) {
+    for id in moved {
+        let same = |held: &&mut MessageId| held.partition() == id.partition();
+        match cursors.iter_mut().find(same) {
+            Some(held) => *held = id,
+            None => cursors.push(id),
+        }
+    }
+}
