@@ -99,7 +99,7 @@ impl Verifier {
         Ok(Self { settings, keys })
     }
 
-    /// Whether tokens are required, optional or ignored.
+    /// Whether tokens are required, optional or ignored, where a route does not say otherwise.
     #[must_use]
     pub const fn mode(&self) -> Mode {
         self.settings.mode
@@ -111,14 +111,19 @@ impl Verifier {
         &self.settings.cookie_name
     }
 
-    /// Lets somebody in who came with or without a token, as the mode demands. With mode `off` a
-    /// token is not looked at.
+    /// Lets somebody in who came with or without a token, as `mode` demands: the route's, else
+    /// [`Self::mode`]. With `off` a token is not looked at.
     ///
     /// # Errors
     /// Why not; the caller refuses the connection. In mode `optional` a bad token is an error, too:
     /// whoever shows one means to be somebody.
-    pub fn admit(&self, token: Option<&str>, now_unix_s: u64) -> Result<Admission, AuthError> {
-        match (self.settings.mode, token) {
+    pub fn admit(
+        &self,
+        token: Option<&str>,
+        mode: Mode,
+        now_unix_s: u64,
+    ) -> Result<Admission, AuthError> {
+        match (mode, token) {
             (Mode::Off, _) => Ok(Admission::Anonymous(Grants::all())),
             (Mode::Optional, None) => {
                 Ok(Admission::Anonymous(self.settings.anonymous_grants.clone()))
