@@ -11,17 +11,30 @@
 //!
 //! *Next*: `sparkway-frame`.
 
+mod accept;
 mod egress;
+mod head;
 mod link;
+mod listen;
+pub mod origin;
 mod outbox;
+mod query;
 mod scanner;
 mod settings;
 mod stream;
+mod tls;
+mod upgrade;
 mod violation;
 
+pub use accept::{AcceptEvent, Acceptor, Decision, ResponseFuture, Routes, Serve, Spawn, Upgraded};
+pub use head::RequestHead;
 pub use link::{Closed, Inbound, Link, LinkEvent, Traffic};
+pub use listen::{BACKLOG, listen};
 pub use outbox::{Outbox, Push};
+pub use query::decode_segment;
 pub use settings::{AcceptSettings, LinkSettings};
 pub use stream::{LinkStream, Stream};
+pub use tls::{Tls, TlsError};
 pub use tokio_tungstenite::tungstenite::Utf8Bytes;
+pub use upgrade::{Response, retry_later, text_response};
 pub use violation::Violation;

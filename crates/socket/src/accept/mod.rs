@@ -1,0 +1,237 @@
+//! From the listening socket to an upgraded stream.
+
+mod http1;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    future::Future,
+    io,
+    net::{self, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{AcceptSettings, RequestHead, Response, Stream, Tls};
+
+/// Starts tasks. The node passes one in that counts them, so that nothing outlives a drain
+/// unnoticed.
+pub trait Spawn: Clone + Send + Sync + 'static {
+    /// Starts `future` as a task of the current runtime.
+    fn spawn<F: Future<Output = ()> + Send + 'static>(&self, future: F);
+}
+
+/// What the node wants done with requests. Called on the accepting thread: nothing here blocks.
+pub trait Routes: Send + Sync + 'static {
+    /// What the decision hands to the session of an upgraded connection.
+    type Accepted: Send + 'static;
+
+    /// Whether a new connection may be served at all. A refused one is closed without an answer.
+    fn admit(&self, peer: SocketAddr) -> bool {
+        let _ = peer;
+        true
+    }
+
+    /// Decides on one request. Upgrade headers were checked before when the client
+    /// [wants an upgrade](RequestHead::wants_upgrade); origin, path, credentials and quota are
+    /// decided here.
+    fn route(&self, head: &RequestHead<'_>) -> Decision<Self::Accepted>;
+
+    /// Takes over an upgraded connection. Start a new task for it, for the current one holds the
+    /// memory of the HTTP connection.
+    fn connected(&self, upgraded: Upgraded<Self::Accepted>);
+
+    /// Learns what happened before a connection became a session, for counting.
+    fn observe(&self, event: AcceptEvent) {
+        let _ = event;
+    }
+}
+
+/// A future of an HTTP answer.
+pub type ResponseFuture = Pin<Box<dyn Future<Output = Response> + Send>>;
+/// Answers a request once its whole body is there.
+pub type Serve = Box<dyn FnOnce(Request<Bytes>) -> ResponseFuture + Send>;
+
+/// What becomes of a request.
+pub enum Decision<A> {
+    /// 101; answered with 426 when the client did not ask for a WebSocket.
+    Upgrade {
+        /// Handed to [`Routes::connected`].
+        accepted: A,
+        /// The subprotocol to name: one that the client offered.
+        protocol: Option<&'static str>,
+    },
+    /// Answered at once, without reading a body.
+    Respond(Response),
+    /// Answered by a future, with the body read up to [`AcceptSettings::body_bytes`].
+    Serve(Serve),
+}
+
+impl<A> fmt::Debug for Decision<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Upgrade { protocol, .. } => write!(f, "Upgrade({protocol:?})"),
+            Self::Respond(response) => write!(f, "Respond({})", response.status()),
+            Self::Serve(_) => f.write_str("Serve"),
+        }
+    }
+}
+
+/// A connection that speaks WebSocket from here on.
+#[derive(Debug)]
+pub struct Upgraded<A> {
+    /// What [`Routes::route`] handed over.
+    pub accepted: A,
+    /// The stream, for [`Link::new`](crate::Link::new).
+    pub stream: Stream,
+    /// What the client sent right behind its request: the first frames, also for `Link::new`.
+    pub read_ahead: Bytes,
+    /// The TCP peer.
+    pub peer: SocketAddr,
+}
+
+/// What happened to a connection before it was a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptEvent {
+    /// A TCP connection was accepted.
+    Accepted,
+    /// [`Routes::admit`] refused it.
+    NotAdmitted,
+    /// The accept itself failed; without free descriptors (`EMFILE`) the loop pauses.
+    AcceptFailed(io::ErrorKind),
+    /// The TLS handshake failed or took too long.
+    TlsFailed,
+    /// A request was answered with this status, 101 included.
+    Answered(StatusCode),
+    /// The HTTP connection ended with an error: no HTTP, a head that is too large or late, or a
+    /// peer that left.
+    HttpFailed,
+}
+
+/// Accepts connections, answers plain HTTP and upgrades to WebSocket.
+#[derive(Debug)]
+pub struct Acceptor<R, P> {
+    settings: AcceptSettings,
+    routes: Arc<R>,
+    spawn: P,
+    tls: Option<Arc<Tls>>,
+}
+
+impl<R: Routes, P: Spawn> Acceptor<R, P> {
+    /// An acceptor of plain TCP.
+    pub const fn new(settings: AcceptSettings, routes: Arc<R>, spawn: P) -> Self {
+        Self {
+            settings,
+            routes,
+            spawn,
+            tls: None,
+        }
+    }
+
+    /// Ends TLS in this process.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Arc<Tls>) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Accepts from `listener` until `shutdown`. Run one per runtime, each with its own clone of
+    /// the listener and of the acceptor's parts. Connections that are not upgraded by then answer
+    /// the request they are at and end within the handshake deadline.
+    ///
+    /// # Errors
+    /// Only when the listener cannot be used in this runtime: report it and end the process.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any time; the connections in progress go on.
+    pub async fn run(
+        self,
+        listener: net::TcpListener,
+        shutdown: CancellationToken,
+    ) -> io::Result<()> {
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        let shared = Arc::new(self);
+        let permits = Arc::new(Semaphore::new(
+            shared.settings.handshakes.min(Semaphore::MAX_PERMITS),
+        ));
+        let accepting = async {
+            // Beyond the permits, connections wait in the kernel's queue. The semaphore is never
+            // closed, so the loop does not end by itself.
+            while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+                let Some((tcp, peer)) = shared.accept(&listener).await else {
+                    continue;
+                };
+                let connection = Arc::clone(&shared);
+                let shutdown = shutdown.clone();
+                shared.spawn.spawn(async move {
+                    let upgraded = connection.serve(tcp, peer, shutdown).await;
+                    drop(permit);
+                    if let Some(upgraded) = upgraded {
+                        connection.routes.connected(upgraded);
+                    }
+                });
+            }
+        };
+        let _ = shutdown.run_until_cancelled(accepting).await;
+        Ok(())
+    }
+
+    /// One accepted and admitted connection, or none after a failure.
+    async fn accept(&self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+        match listener.accept().await {
+            Ok((tcp, peer)) => {
+                self.routes.observe(AcceptEvent::Accepted);
+                if !self.routes.admit(peer) {
+                    self.routes.observe(AcceptEvent::NotAdmitted);
+                    return None;
+                }
+                // Frames are small and written whole: waiting for more would only delay them.
+                tcp.set_nodelay(true).ok()?;
+                Some((tcp, peer))
+            }
+            Err(error) => {
+                self.routes.observe(AcceptEvent::AcceptFailed(error.kind()));
+                // A peer that left early says nothing about the next one; everything else, such
+                // as no free descriptor, would fail again at once.
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+                ) {
+                    sleep(self.settings.accept_backoff).await;
+                }
+                None
+            }
+        }
+    }
+
+    async fn serve(
+        &self,
+        tcp: TcpStream,
+        peer: SocketAddr,
+        shutdown: CancellationToken,
+    ) -> Option<Upgraded<R::Accepted>> {
+        let stream = match &self.tls {
+            None => Stream::Tcp(tcp),
+            Some(tls) => {
+                let handshake = Box::pin(tls.acceptor().accept(tcp));
+                let Ok(Ok(tls)) = timeout(self.settings.handshake_deadline, handshake).await else {
+                    self.routes.observe(AcceptEvent::TlsFailed);
+                    return None;
+                };
+                Stream::Tls(Box::new(tls))
+            }
+        };
+        http1::serve(&self.settings, &self.routes, (stream, peer), shutdown).await
+    }
+}
