@@ -26,10 +26,10 @@
 //! | asked | result |
 //! |---|---|
 //! | `topic:publish` | `id` (absent when ephemeral), `duplicate` (true or absent) |
-//! | `topic:subscribe` | `topics` [{`topic`, `position`, `recovered`}], `rejected` [{`topic`, `code`}] |
-//! | `topic:unsubscribe` | `unsubscribed` [names] |
-//! | `topic:history` | `messages` [frames `topic:message`], `complete` |
-//! | `topic:presence` | `users` [names], `count`, `truncated` |
+//! | `topic:subscribe` | `topics`: array of {`topic`, `position`, `recovered`}; `rejected`: array of {`topic`, `code`} |
+//! | `topic:unsubscribe` | `unsubscribed`: array of names |
+//! | `topic:history` | `messages`: array of `topic:message` frames; `complete` |
+//! | `topic:presence` | `users`: array of names; `count`, `truncated` |
 //! | `ws:refresh` | `expires_at` (Unix ms, or null), `dropped_topics` (absent when empty) |
 //! | `rpc:call` | `result`, `encoding` (as on a message) |
 //!

@@ -198,3 +198,78 @@ fn every_character_of_ascii_is_escaped_as_json_asks() {
     assert!(frame.iter().all(|symbol| *symbol >= 0x20));
     assert_eq!(as_json(&event)["data"], json!(text));
 }
+
+#[test]
+fn values_at_the_edges_of_the_short_forms_keep_their_value() {
+    let edges = [
+        0_i64,
+        0x7f,
+        0x80,
+        0xff,
+        0x100,
+        0xffff,
+        0x1_0000,
+        0xffff_ffff,
+        0x1_0000_0000,
+    ];
+    let below = [
+        -1_i64,
+        -32,
+        -33,
+        -128,
+        -129,
+        -32_768,
+        -32_769,
+        -2_147_483_648,
+        -2_147_483_649,
+    ];
+    let lengths = [0_usize, 31, 32, 255, 256, 65_535, 65_536];
+    let texts = lengths.map(|length| "t".repeat(length));
+    let value = json!([edges, below, i64::MAX, i64::MIN, u64::MAX, texts]);
+    let told = as_msgpack(&message(payload(
+        Encoding::Json,
+        value.to_string().as_bytes(),
+    )));
+    assert!(told["data"] == value);
+
+    for length in lengths {
+        let bytes = vec![7; length];
+        let frame = payload_of(
+            Format::SparkMsgPack,
+            &message(payload(Encoding::Binary, &bytes)),
+        );
+        // Whole, and the fields behind it are where a reader looks for them.
+        let frame: std::collections::HashMap<String, Any> = rmp_serde::from_slice(&frame).unwrap();
+        assert!(frame["data"].0 == bytes, "{length}");
+        assert_eq!(frame.len(), 6);
+    }
+}
+
+/// The bytes of a value that is bytes; anything else is passed over.
+struct Any(Vec<u8>);
+
+impl<'de> serde::Deserialize<'de> for Any {
+    fn deserialize<D: serde::Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl serde::de::Visitor<'_> for Bytes {
+            type Value = Any;
+
+            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                out.write_str("bytes")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Any, E> {
+                Ok(Any(bytes.to_vec()))
+            }
+
+            fn visit_str<E>(self, _text: &str) -> Result<Any, E> {
+                Ok(Any(Vec::new()))
+            }
+
+            fn visit_u64<E>(self, _number: u64) -> Result<Any, E> {
+                Ok(Any(Vec::new()))
+            }
+        }
+        source.deserialize_any(Bytes)
+    }
+}
