@@ -1,0 +1,461 @@
+//! The task: opens sockets, keeps them for as long as they last, and lets the core decide.
+
+use std::convert::Infallible;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use sparkway_protocol::close::Next;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::core::{Core, Ending};
+use super::hear::{ErrorFields, Welcome};
+use super::{Control, Cut, Queues, Status};
+use crate::Error;
+use crate::counts::Tally;
+use crate::error::OpenError;
+use crate::frame::{FrameType, ServerFrame};
+use crate::handle::FrameIds;
+use crate::observe::Step;
+use crate::options::Options;
+use crate::wire::{Closed, Incoming, RawMessage, Wire};
+
+/// Whether the backoff starts over after a connection that lived this long: a line that breaks
+/// must have held for 1 s, a gateway that turns the client away must have borne it for 5 s.
+fn is_fresh_start(order: &Order, lived: Duration) -> bool {
+    match order {
+        Order::Ended(Ending::Again {
+            next: Next::Resume, ..
+        }) => lived >= Duration::from_secs(1),
+        Order::Ended(_) => lived >= Duration::from_secs(5),
+        Order::Cut { .. } | Order::Close(_) | Order::Abandon(_) => true,
+    }
+}
+
+/// Starts the task of a client. It ends when the client is closed, or refused for good.
+pub(crate) fn spawn(
+    urls: Arc<[Box<str>]>,
+    options: Arc<Options>,
+    tally: Arc<Tally>,
+    ids: FrameIds,
+    ends: (Queues, watch::Sender<Status>),
+) {
+    let (queues, status) = ends;
+    let mut core = Core::new(options, tally, ids);
+    let node = core.first_node(urls.len());
+    let task = Task {
+        core,
+        queues,
+        status,
+        urls,
+        node,
+        connection: 0,
+        attempt: 0,
+        held: None,
+        takes_requests: true,
+    };
+    drop(tokio::spawn(task.run()));
+}
+
+struct Task {
+    core: Core,
+    queues: Queues,
+    status: watch::Sender<Status>,
+    urls: Arc<[Box<str>]>,
+    /// Which URL is next.
+    node: usize,
+    connection: u64,
+    /// Attempts since the last live connection.
+    attempt: u32,
+    /// A socket that a test left half-open.
+    held: Option<Wire>,
+    /// Whether somebody can still make requests.
+    takes_requests: bool,
+}
+
+/// What ends the work on a connection, or on having one.
+enum Order {
+    Ended(Ending),
+    Cut {
+        cut: Cut,
+        away: Duration,
+        done: oneshot::Sender<()>,
+    },
+    /// End the session; nobody may wait for it.
+    Close(Option<oneshot::Sender<()>>),
+    Abandon(oneshot::Sender<()>),
+}
+
+impl From<Ending> for Order {
+    fn from(ending: Ending) -> Self {
+        Self::Ended(ending)
+    }
+}
+
+impl Task {
+    async fn run(mut self) {
+        let mut wait = Duration::ZERO;
+        let error = loop {
+            let order = match self.stay_away(wait).await {
+                ControlFlow::Continue(()) => Box::pin(self.one_connection()).await,
+                ControlFlow::Break(order) => order,
+            };
+            match order {
+                Order::Ended(Ending::Again { next, wait: hint }) => {
+                    wait = self.core.delay(next, self.attempt, hint);
+                    self.attempt = self.attempt.saturating_add(1);
+                    self.status.send_replace(Status::Away {
+                        attempt: self.attempt,
+                    });
+                }
+                Order::Ended(Ending::Stop(error)) => break error,
+                Order::Cut { away, done, .. } => {
+                    wait = away;
+                    self.status.send_replace(Status::Away {
+                        attempt: self.attempt,
+                    });
+                    let _ = done.send(());
+                }
+                Order::Close(done) => {
+                    if let Some(done) = done {
+                        let _ = done.send(());
+                    }
+                    break closed_here();
+                }
+                Order::Abandon(done) => {
+                    let _ = done.send(());
+                    break closed_here();
+                }
+            }
+        };
+        self.core.requests.fail_all(&error);
+        self.queues.control.close();
+        self.queues.requests.close();
+        self.status.send_replace(Status::Closed(error.clone()));
+        while let Some(request) = self.queues.requests.recv().await {
+            request.answer(Err(error.clone()));
+        }
+    }
+
+    /// Waits between two connections; what the handle asks meanwhile is kept for the next one.
+    async fn stay_away(&mut self, wait: Duration) -> ControlFlow<Order> {
+        let until = Instant::now() + wait;
+        if wait.is_zero() {
+            return ControlFlow::Continue(());
+        }
+        loop {
+            tokio::select! {
+                () = sleep_until(until) => return ControlFlow::Continue(()),
+                control = self.queues.control.recv() => self.controlled(control)?,
+            }
+        }
+    }
+
+    fn controlled(&mut self, control: Option<Control>) -> ControlFlow<Order> {
+        match control {
+            None => ControlFlow::Break(Order::Close(None)),
+            Some(Control::Close { done }) => ControlFlow::Break(Order::Close(Some(done))),
+            Some(Control::Abandon { done }) => ControlFlow::Break(Order::Abandon(done)),
+            Some(Control::Cut { cut, away, done }) => {
+                ControlFlow::Break(Order::Cut { cut, away, done })
+            }
+            Some(other) => {
+                self.core.follow(other);
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
+    /// One connection from its opening to its end.
+    async fn one_connection(&mut self) -> Order {
+        let mut wire = match self.open().await {
+            Ok(wire) => wire,
+            Err(order) => return order,
+        };
+        let order = match self.greet(&mut wire).await {
+            Ok(()) => {
+                let began = Instant::now();
+                let order = self.live(&mut wire).await;
+                if is_fresh_start(&order, began.elapsed()) {
+                    self.attempt = 0;
+                }
+                order
+            }
+            Err(order) => order,
+        };
+        self.leave(wire, &order).await;
+        order
+    }
+
+    async fn open(&mut self) -> Result<Wire, Order> {
+        let urls = Arc::clone(&self.urls);
+        let options = Arc::clone(&self.core.options);
+        let url = urls
+            .get(self.node % urls.len().max(1))
+            .map_or("", |url| &**url);
+        self.node = self.node.wrapping_add(1);
+        let opening = Wire::open(url, &options.dial);
+        tokio::pin!(opening);
+        let opened = loop {
+            tokio::select! {
+                opened = &mut opening => break opened,
+                control = self.queues.control.recv() => match self.controlled(control) {
+                    ControlFlow::Continue(()) => {}
+                    ControlFlow::Break(order) => return Err(order),
+                },
+            }
+        };
+        let wire = opened.map_err(|error| Order::from(not_open(url, &error)))?;
+        self.connection += 1;
+        self.core.tally.connections.one();
+        self.core.connection_began();
+        self.observe(Step::Opened { url });
+        Ok(wire)
+    }
+
+    /// Resumes the session, or begins one.
+    async fn greet(&mut self, wire: &mut Wire) -> Result<(), Order> {
+        if !self.core.options.resume {
+            self.core.session_lost();
+        }
+        if let Some(ticket) = self.core.ticket.clone() {
+            let settled = self.core.settled();
+            self.core.is_overlapping = settled != self.core.positions;
+            self.core.say(
+                "ws:resume",
+                &json!({
+                    "session_id": ticket.session,
+                    "heartbeat_token": ticket.token,
+                    "last_message_id": settled.wire(),
+                }),
+            );
+            if self.greeted(wire, true).await? {
+                return Ok(());
+            }
+            self.core.session_lost();
+        }
+        let source = self.core.options.token.clone();
+        let token = timeout(self.core.options.silence_within, source.token())
+            .await
+            .map_err(|_| Ending::again(Next::Backoff))?
+            .map_err(|why| Ending::Stop(Error::Auth(why.into())))?;
+        match token {
+            Some(token) => self.core.say("ws:connect", &json!({ "token": token })),
+            None => self.core.say("ws:connect", &json!({})),
+        }
+        self.greeted(wire, false).await.map(|_| ())
+    }
+
+    /// Waits for the answer to the first frame. `false`: the session cannot be resumed.
+    async fn greeted(&mut self, wire: &mut Wire, is_resume: bool) -> Result<bool, Order> {
+        self.flush(wire).await?;
+        let until = Instant::now() + self.core.options.silence_within;
+        loop {
+            let incoming = tokio::select! {
+                incoming = wire.next() => incoming,
+                control = self.queues.control.recv() => match self.controlled(control) {
+                    ControlFlow::Continue(()) => continue,
+                    ControlFlow::Break(order) => return Err(order),
+                },
+                () = sleep_until(until) => return Err(Ending::again(Next::Backoff).into()),
+            };
+            let frame = self.received(incoming)?;
+            let Some(frame) = frame else { continue };
+            match frame.kind {
+                FrameType::ConnectAck | FrameType::ResumeAck => {
+                    self.welcome(&frame, is_resume)?;
+                    return Ok(true);
+                }
+                FrameType::ResumeFailed => {
+                    if frame.field("reason").as_str() == Some("unavailable") {
+                        return Err(Ending::again(Next::Backoff).into());
+                    }
+                    return Ok(false);
+                }
+                FrameType::Error => return Err(turned_away(&frame).into()),
+                _ => self.core.hear(frame, Instant::now()),
+            }
+        }
+    }
+
+    fn welcome(&mut self, frame: &ServerFrame, is_resume: bool) -> Result<(), Order> {
+        let welcome: Welcome = frame
+            .body
+            .parse()
+            .map_err(|_| Ending::again(Next::Backoff))?;
+        let (session, node) = (welcome.session(), welcome.node());
+        self.core.acknowledge_control(frame);
+        self.core.welcomed(welcome, is_resume, Instant::now());
+        self.status.send_replace(Status::Online {
+            connection: self.connection,
+            session,
+            node,
+            resumed: is_resume,
+        });
+        Ok(())
+    }
+
+    /// A live session, until something ends it.
+    async fn live(&mut self, wire: &mut Wire) -> Order {
+        match self.live_until_ended(wire).await {
+            Ok(never) => match never {},
+            Err(order) => order,
+        }
+    }
+
+    async fn live_until_ended(&mut self, wire: &mut Wire) -> Result<Infallible, Order> {
+        let wake = sleep_until(self.core.next_wake());
+        tokio::pin!(wake);
+        loop {
+            self.flush(wire).await?;
+            let next = self.core.next_wake();
+            if wake.deadline() != next {
+                wake.as_mut().reset(next);
+            }
+            let has_room = self.core.requests.len() < self.core.options.requests_max;
+            // No order between the arms: each makes progress, and none can starve the others.
+            tokio::select! {
+                incoming = wire.next() => {
+                    if let Some(frame) = self.received(incoming)? {
+                        self.core.hear(frame, Instant::now());
+                    }
+                }
+                control = self.queues.control.recv() => match self.controlled(control) {
+                    ControlFlow::Continue(()) => {}
+                    ControlFlow::Break(order) => return Err(order),
+                },
+                request = self.queues.requests.recv(), if has_room && self.takes_requests => {
+                    match request {
+                        Some(request) => self.core.requests.add(request),
+                        None => self.takes_requests = false,
+                    }
+                }
+                () = &mut wake => self.core.tick(Instant::now())?,
+            }
+        }
+    }
+
+    /// Looks at what came: a frame, nothing of interest, or the end.
+    fn received(&mut self, incoming: Incoming) -> Result<Option<ServerFrame>, Ending> {
+        self.observe(Step::Received(&incoming));
+        match incoming {
+            Incoming::Frame(frame) => Ok(Some(frame)),
+            Incoming::Other(_) => {
+                self.core.tally.oddities.one();
+                Ok(None)
+            }
+            Incoming::Closed(closed) => {
+                self.observe(Step::Closed(&closed));
+                Err(self.core.after(&closed))
+            }
+        }
+    }
+
+    /// Writes everything that waits. A line that takes nothing for too long is dead.
+    async fn flush(&mut self, wire: &mut Wire) -> Result<(), Ending> {
+        while let Some(raw) = self.core.next_outgoing() {
+            self.observe(Step::Sent(&raw));
+            self.send(wire, raw).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, wire: &mut Wire, raw: RawMessage) -> Result<(), Ending> {
+        match timeout(self.core.options.silence_within, wire.send_raw(raw)).await {
+            // After a failed write, what the node said before it closed is read first.
+            Ok(Ok(()) | Err(_)) => Ok(()),
+            Err(_) => Err(Ending::again(Next::Resume)),
+        }
+    }
+
+    /// Ends a connection as the order asks.
+    async fn leave(&mut self, mut wire: Wire, order: &Order) {
+        match order {
+            Order::Close(_) => {
+                // The node's own close is not awaited for long: it knows that the session is over.
+                let _ = timeout(Duration::from_secs(2), async {
+                    if wire.close(1000, "").await.is_ok() {
+                        while !matches!(wire.next().await, Incoming::Closed(_)) {}
+                    }
+                })
+                .await;
+            }
+            Order::Cut { cut, .. } => {
+                self.observe(Step::Cut);
+                match cut {
+                    Cut::Reset => wire.cut(),
+                    Cut::Fin => drop(wire),
+                    Cut::HalfOpen => self.held = Some(wire),
+                }
+            }
+            Order::Abandon(_) => {
+                self.observe(Step::Cut);
+                wire.cut();
+            }
+            // Never 1000, which would end the session.
+            Order::Ended(_) => {
+                let _ = timeout(
+                    Duration::from_millis(200),
+                    wire.close(1001, "resumes elsewhere"),
+                )
+                .await;
+            }
+        }
+    }
+
+    fn observe(&self, step: Step<'_>) {
+        if let Some(observer) = &self.core.options.observer {
+            observer.tell(self.connection, step);
+        }
+    }
+}
+
+/// What a failed opening means. A refused credential or a wrong address stays wrong.
+fn not_open(url: &str, error: &OpenError) -> Ending {
+    let stop = |error: Error| Ending::Stop(error);
+    match error {
+        OpenError::Url(_) => stop(Error::Invalid(error.to_string().into())),
+        OpenError::Http {
+            status: 401 | 403, ..
+        } => stop(Error::Auth(error.to_string().into())),
+        OpenError::Http {
+            status: 400 | 404 | 426,
+            ..
+        } => stop(Error::Invalid(format!("{url}: {error}").into())),
+        OpenError::Http { retry_after, .. } => Ending::Again {
+            next: Next::Backoff,
+            wait: retry_after.unwrap_or_default(),
+        },
+        OpenError::Io(_) | OpenError::Tls(_) | OpenError::Handshake(_) | OpenError::TimedOut(_) => {
+            Ending::again(Next::Backoff)
+        }
+    }
+}
+
+/// The gateway refused the first frame.
+fn turned_away(frame: &ServerFrame) -> Ending {
+    let fields: ErrorFields = frame.body.parse().unwrap_or_default();
+    if fields.retryable {
+        return Ending::Again {
+            next: Next::Backoff,
+            wait: Duration::from_millis(fields.retry_after.unwrap_or(0)),
+        };
+    }
+    Ending::Stop(match &*fields.code {
+        "unauthorized" | "token_expired" => Error::Auth(fields.message),
+        _ => fields.error(),
+    })
+}
+
+fn closed_here() -> Error {
+    let closed = Closed {
+        code: Some(1000),
+        reason: "closed by this client".to_owned(),
+    };
+    Error::Closed {
+        code: closed.code,
+        reason: closed.reason.into(),
+    }
+}
