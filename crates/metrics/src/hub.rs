@@ -1,0 +1,73 @@
+//! Fan-out and slow consumers.
+
+use sparkway_protocol::Format;
+
+use crate::family::{Builder, Counters, FAST, Histograms};
+use crate::{Delivery, DeliverySource, EncodeResult, Gauge, Histogram, SlowAction};
+
+const FANOUTS: &[f64] = &[
+    1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1000.0, 10_000.0, 100_000.0,
+];
+
+/// What the hub counts.
+#[derive(Clone, Debug)]
+pub struct HubMetrics {
+    /// Messages for connections.
+    pub deliveries: Counters<Delivery>,
+    /// Connections that an entry went to.
+    pub fanout_size: Histogram,
+    /// Seconds from an entry's arrival on the node to its last outbox.
+    pub fanout_duration: Histogram,
+    /// Seconds from an entry's id to its acceptance by a socket.
+    pub delivery_latency: Histograms<DeliverySource>,
+    /// Messages encoded, or shared with another connection.
+    pub encodes: Counters<(Format, EncodeResult)>,
+    /// Connections whose outbox was full.
+    pub slow_consumer_events: Counters<SlowAction>,
+    /// Subscriptions of all sessions.
+    pub subscriptions: Gauge,
+    /// Topics with a subscription on this node.
+    pub topics: Gauge,
+}
+
+impl HubMetrics {
+    pub(crate) fn new(builder: &mut Builder) -> Self {
+        Self {
+            deliveries: builder.counters(
+                "deliveries_total",
+                "Messages for one connection each, by what became of them. dropped_slow comes again from the log.",
+            ),
+            fanout_size: builder.histogram(
+                "fanout_size",
+                FANOUTS,
+                "Connections of this node that one entry went to.",
+            ),
+            fanout_duration: builder.histogram(
+                "fanout_duration_seconds",
+                FAST,
+                "Time from an entry's arrival on this node to the last outbox.",
+            ),
+            delivery_latency: builder.histograms(
+                "delivery_latency_seconds",
+                FAST,
+                "Time from an entry's publication (by its id) to its acceptance by a socket. The figure to set a target for, with source live.",
+            ),
+            encodes: builder.counters(
+                "encodes_total",
+                "Messages encoded (fresh) or taken from another connection of the same format (shared).",
+            ),
+            slow_consumer_events: builder.counters(
+                "slow_consumer_events_total",
+                "Connections whose outbox was full, by what was done.",
+            ),
+            subscriptions: builder.gauge(
+                "subscriptions",
+                "Subscriptions of all sessions on this node.",
+            ),
+            topics: builder.gauge(
+                "topics",
+                "Topics with at least one subscription on this node.",
+            ),
+        }
+    }
+}
