@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -35,7 +36,7 @@ macro_rules! indexed {
     ($(#[$doc:meta])* $name:ident, $series:ty) => {
         $(#[$doc])*
         pub struct $name<L> {
-            series: Box<[$series]>,
+            series: Arc<[$series]>,
             label: PhantomData<fn(L)>,
         }
 
@@ -53,7 +54,7 @@ macro_rules! indexed {
 
         impl<L> Clone for $name<L> {
             fn clone(&self) -> Self {
-                Self { series: self.series.clone(), label: PhantomData }
+                Self { series: Arc::clone(&self.series), label: PhantomData }
             }
         }
 
@@ -231,6 +232,6 @@ impl Builder {
     }
 }
 
-fn series<L: Label, S>(make: impl Fn(&[&str]) -> S) -> Box<[S]> {
+fn series<L: Label, S>(make: impl Fn(&[&str]) -> S) -> Arc<[S]> {
     L::rows().iter().map(|row| make(row)).collect()
 }
