@@ -31,6 +31,11 @@ impl Egress {
         self.queue.is_empty() && self.pong.is_none()
     }
 
+    /// Whether nothing taken before still waits for the socket.
+    pub(crate) fn is_unblocked(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Whether more frames would make the next write larger.
     pub(crate) fn has_room(&self) -> bool {
         self.queue.len() < SLICES
@@ -145,6 +150,7 @@ impl Egress {
 
 #[cfg(test)]
 impl Egress {
+    /// Slots the queue holds memory for.
     pub(crate) fn capacity(&self) -> usize {
         self.queue.capacity()
     }

@@ -114,6 +114,12 @@ impl Outbox {
         wake(owner);
     }
 
+    /// Whether a push was refused, or went over the bound, and less than half of it has been
+    /// written since.
+    pub fn is_congested(&self) -> bool {
+        self.lock().congested
+    }
+
     /// Whether frames are refused for good.
     pub fn is_closed(&self) -> bool {
         self.lock().closed
@@ -130,7 +136,10 @@ impl Outbox {
         {
             state.waker = Some(owner.clone());
         }
-        state.refill(egress);
+        // While the socket is blocked the frames stay here: a queue that is not empty wakes nobody.
+        if egress.is_unblocked() {
+            state.refill(egress);
+        }
         mem::take(&mut state.woken)
     }
 
@@ -173,8 +182,6 @@ impl Outbox {
 }
 
 impl State {
-    /// Leaves the frames here while the link has enough for one write: a blocked socket is then
-    /// not woken for each new frame.
     fn refill(&mut self, egress: &mut Egress) {
         if !self.frames.is_empty() && egress.has_room() {
             egress.append(mem::take(&mut self.frames));
@@ -218,5 +225,135 @@ impl fmt::Debug for Outbox {
             .field("queued", &state.frames.len())
             .field("closed", &state.closed)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+impl Outbox {
+    /// Slots the queue holds memory for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.lock().frames.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Wakes {
+        fn count(&self) -> usize {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    fn frame(bytes: usize) -> Framed {
+        let framed = Framed::binary(&vec![0; bytes - 2]);
+        assert_eq!(framed.len(), bytes);
+        framed
+    }
+
+    #[test]
+    fn full_is_answered_at_the_bound_and_nothing_is_queued() {
+        let outbox = Outbox::new(100);
+        assert_eq!(outbox.push(frame(60)), Push::Accepted);
+        assert_eq!(outbox.push(frame(40)), Push::Accepted);
+        assert!(outbox.is_full());
+        assert_eq!(outbox.push(frame(2)), Push::Full);
+        assert_eq!(outbox.bytes(), 100);
+    }
+
+    #[test]
+    fn control_is_accepted_over_the_bound() {
+        let outbox = Outbox::new(100);
+        assert_eq!(outbox.push(frame(100)), Push::Accepted);
+        assert_eq!(outbox.push_control(frame(100)), Push::Accepted);
+        assert_eq!(outbox.bytes(), 200);
+    }
+
+    #[test]
+    fn empty_outbox_accepts_a_frame_over_the_bound() {
+        let outbox = Outbox::new(10);
+        assert_eq!(outbox.push(frame(100)), Push::Accepted);
+        assert_eq!(outbox.push(frame(2)), Push::Full);
+    }
+
+    #[test]
+    fn bytes_count_until_they_are_written() {
+        let outbox = Outbox::new(100);
+        let mut egress = Egress::default();
+        outbox.push(frame(80));
+        outbox.begin(Waker::noop(), &mut egress);
+        assert_eq!(outbox.push(frame(30)), Push::Full);
+        assert!(
+            !outbox.written(20, &mut egress),
+            "60 bytes are over the half"
+        );
+        assert!(outbox.written(10, &mut egress), "50 bytes are the half");
+        assert!(!outbox.written(10, &mut egress), "reported once");
+        assert_eq!(outbox.push(frame(30)), Push::Accepted);
+    }
+
+    #[test]
+    fn owner_is_woken_only_when_the_queue_becomes_filled() {
+        let outbox = Outbox::new(1000);
+        let mut egress = Egress::default();
+        let wakes = Arc::new(Wakes::default());
+        let owner = Waker::from(Arc::clone(&wakes));
+        outbox.begin(&owner, &mut egress);
+        outbox.push(frame(10));
+        outbox.push(frame(10));
+        assert_eq!(wakes.count(), 1);
+        outbox.begin(&owner, &mut egress);
+        outbox.push(frame(10));
+        assert_eq!(wakes.count(), 2);
+        // Not written: the socket is blocked, and the owner knows that more is waiting.
+        outbox.begin(&owner, &mut egress);
+        outbox.push(frame(10));
+        assert_eq!(wakes.count(), 2);
+        egress.advance(20);
+        outbox.written(20, &mut egress);
+        assert_eq!(outbox.capacity(), 0, "handed over");
+        outbox.push(frame(10));
+        assert_eq!(wakes.count(), 3);
+    }
+
+    #[test]
+    fn wake_is_reported_once_for_many_calls() {
+        let outbox = Outbox::new(1000);
+        let mut egress = Egress::default();
+        let wakes = Arc::new(Wakes::default());
+        let owner = Waker::from(Arc::clone(&wakes));
+        assert!(!outbox.begin(&owner, &mut egress));
+        outbox.wake();
+        outbox.wake();
+        assert_eq!(wakes.count(), 1);
+        assert!(outbox.begin(&owner, &mut egress));
+        assert!(!outbox.begin(&owner, &mut egress));
+    }
+
+    #[test]
+    fn closed_outbox_refuses_and_holds_nothing() {
+        let outbox = Outbox::new(1000);
+        outbox.push(frame(10));
+        outbox.close();
+        assert_eq!((outbox.bytes(), outbox.capacity()), (0, 0));
+        assert_eq!(outbox.push(frame(10)), Push::Closed);
+        assert_eq!(outbox.push_control(frame(10)), Push::Closed);
+        assert!(outbox.is_closed());
     }
 }

@@ -178,3 +178,81 @@ impl Scanner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A masked client frame; the mask is zero, so the payload stays readable.
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![first];
+        match payload.len() {
+            short @ 0..126 => bytes.push(MASKED | u8::try_from(short).unwrap()),
+            long => {
+                bytes.push(MASKED | 126);
+                bytes.extend(u16::try_from(long).unwrap().to_be_bytes());
+            }
+        }
+        bytes.extend([0; MASK_BYTES]);
+        bytes.extend(payload);
+        bytes
+    }
+
+    #[test]
+    fn boundaries_are_found_however_the_bytes_are_cut() {
+        let bytes = [
+            frame(0x81, b"text"),
+            frame(0x82, &[7; 300]),
+            frame(0x01, b"begun"),
+            frame(0x89, b"ping"),
+            frame(0x80, b""),
+            frame(0x88, b""),
+        ]
+        .concat();
+        for step in 1..bytes.len() {
+            let mut scanner = Scanner::new(2);
+            for piece in bytes.chunks(step) {
+                scanner.scan(piece);
+            }
+            assert!(scanner.at_boundary(), "{step}");
+            assert_eq!(scanner.messages(), 3, "{step}");
+            assert_eq!(scanner.largest(), 300, "{step}");
+            assert!(scanner.close_seen(), "{step}");
+            assert_eq!(scanner.fault(), None, "{step}");
+        }
+    }
+
+    #[test]
+    fn half_a_frame_or_message_is_no_boundary() {
+        for bytes in [
+            vec![0x81],
+            frame(0x82, &[0; 9])[..8].to_vec(),
+            frame(0x01, b"a"),
+        ] {
+            let mut scanner = Scanner::new(2);
+            scanner.scan(&bytes);
+            assert!(!scanner.at_boundary());
+        }
+    }
+
+    #[test]
+    fn fault_is_known_from_the_header_alone() {
+        for (bytes, detail) in [
+            (&[0x81, 0x05][..], "frame not masked"),
+            (&[0xc1, 0x80, 0, 0, 0, 0], "reserved bits set"),
+            (&[0x09, 0x80, 0, 0, 0, 0], "fragmented control frame"),
+            (
+                &[0x89, 0xfe, 0, 126, 0, 0, 0, 0],
+                "control frame over 125 bytes",
+            ),
+        ] {
+            let mut scanner = Scanner::new(2);
+            scanner.scan(bytes);
+            let fault = scanner.fault().unwrap();
+            assert_eq!(
+                (fault.reason, fault.detail),
+                (CloseReason::ProtocolError, detail)
+            );
+        }
+    }
+}

@@ -26,6 +26,9 @@ use crate::{
 ///
 /// One task owns it and calls [`Self::poll`]; everyone else reaches the connection through its
 /// [`Outbox`].
+///
+/// It takes about 0.5 KB. Let the owning task be an `async move` block, or a future written by
+/// hand, that captures the link: an `async fn` holds its parameters twice.
 pub struct Link<S = Stream> {
     stream: S,
     context: WebSocketContext,

@@ -1,0 +1,186 @@
+//! Frames out.
+
+use std::sync::Arc;
+
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::Push;
+
+/// Frames of many lengths whose payload tells their number.
+fn numbered(at: u16) -> Framed {
+    let length = usize::from(at) * 37 % 700;
+    let payload: Vec<u8> = at
+        .to_be_bytes()
+        .into_iter()
+        .cycle()
+        .take(2 + length)
+        .collect();
+    Framed::binary(&payload)
+}
+
+fn number(payload: &[u8]) -> u16 {
+    u16::from_be_bytes([payload[0], payload[1]])
+}
+
+#[tokio::test]
+async fn partial_writes_keep_frames_whole_and_in_order_with_pongs_between() {
+    for pipe in [1, 7, 64, 1500] {
+        let mut pair = Pair::new(pipe);
+        let frames = 200;
+        for at in 0..frames {
+            assert_eq!(pair.outbox.push_control(numbered(at)), Push::Accepted);
+        }
+        let (mut reader, mut writer) = tokio::io::split(pair.peer);
+        let pinging = tokio::spawn(async move {
+            for at in 0..50_u8 {
+                writer.write_all(&client_frame(0x89, &[at])).await.unwrap();
+            }
+            writer
+                .write_all(&client_frame(0x81, b"done"))
+                .await
+                .unwrap();
+            writer
+        });
+        let reading = tokio::spawn(async move {
+            let mut received = Vec::new();
+            reader.read_to_end(&mut received).await.unwrap();
+            received
+        });
+        loop {
+            match poll_fn(|cx| pair.link.poll(cx, &pair.outbox, true)).await {
+                LinkEvent::Frame(Inbound::Text(_)) => break,
+                LinkEvent::Frame(_) | LinkEvent::Drained => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        pair.link.start_close(&pair.outbox, 1000, "");
+        let mut writer = pinging.await.unwrap();
+        let (in_time, ()) = tokio::join!(pair.link.finish(HANG), async {
+            writer.write_all(&client_frame(0x88, b"")).await.unwrap();
+            writer.shutdown().await.unwrap();
+        });
+        assert!(in_time);
+        let received = server_frames(&reading.await.unwrap());
+        let data: Vec<_> = received.iter().filter(|f| f.0 == Opcode::Binary).collect();
+        assert!(
+            data.iter().map(|f| number(&f.1)).eq(0..frames),
+            "pipe {pipe}"
+        );
+        let pongs: Vec<_> = received.iter().filter(|f| f.0 == Opcode::Pong).collect();
+        assert_eq!(pongs.last().unwrap().1, [49], "the latest ping is answered");
+        assert!(pongs.is_sorted_by_key(|f| f.1[0]));
+        assert_eq!(close_code(&received), 1000);
+    }
+}
+
+#[tokio::test]
+async fn slow_consumer_is_told_full_and_the_feeder_drained() {
+    let mut pair = Pair::new(100);
+    pair.outbox = Outbox::new(1000);
+    let frame = Framed::binary(&[0; 98]);
+    for _ in 0..10 {
+        assert_eq!(pair.outbox.push(frame.clone()), Push::Accepted);
+    }
+    assert_eq!(pair.outbox.push(frame.clone()), Push::Full);
+    assert!(pair.poll_once().is_pending());
+    assert_eq!(pair.outbox.bytes(), 900, "100 bytes are in the pipe");
+    let mut read = vec![0; 400];
+    let (event, _) = tokio::join!(
+        poll_fn(|cx| pair.link.poll(cx, &pair.outbox, true)),
+        pair.peer.read_exact(&mut read)
+    );
+    assert!(matches!(event, LinkEvent::Drained), "{event:?}");
+    assert!(pair.outbox.bytes() <= 500);
+    assert!(pair.poll_once().is_pending(), "reported once");
+    assert_eq!(pair.outbox.push(frame), Push::Accepted);
+}
+
+#[tokio::test]
+async fn drained_does_not_swallow_a_wake() {
+    let mut pair = Pair::new(4096);
+    pair.outbox = Outbox::new(100);
+    pair.outbox.push_control(Framed::binary(&[0; 198]));
+    pair.outbox.wake();
+    assert!(matches!(pair.next().await, LinkEvent::Drained));
+    assert!(matches!(pair.next().await, LinkEvent::Woken));
+    assert!(pair.poll_once().is_pending());
+}
+
+#[tokio::test]
+async fn nothing_stays_allocated_after_the_drain() {
+    let mut pair = Pair::new(64 * 1024);
+    for at in 0..100 {
+        pair.outbox.push(numbered(at));
+    }
+    assert!(pair.outbox.capacity() >= 100);
+    assert!(pair.poll_once().is_pending());
+    assert_eq!(pair.outbox.bytes(), 0);
+    assert_eq!(
+        (pair.outbox.capacity(), pair.link.egress.capacity()),
+        (0, 0)
+    );
+}
+
+#[tokio::test]
+async fn push_from_another_thread_is_written() {
+    let (ours, mut peer) = tokio::io::duplex(64);
+    let mut link = Link::new(ours, &[], &LinkSettings::default());
+    let outbox = Arc::new(Outbox::new(1000));
+    let owner = Arc::clone(&outbox);
+    let task = tokio::spawn(async move { poll_fn(|cx| link.poll(cx, &owner, true)).await });
+    // Parked: the only way on is the wake of the push.
+    tokio::task::yield_now().await;
+    let pusher = std::thread::spawn(move || outbox.push(Framed::text(b"hello")));
+    let mut received = [0; 7];
+    timeout(HANG, peer.read_exact(&mut received))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(&received[2..], b"hello");
+    assert_eq!(pusher.join().unwrap(), Push::Accepted);
+    drop(peer);
+    assert!(matches!(
+        task.await.unwrap(),
+        LinkEvent::Closed(Closed::Gone(_))
+    ));
+}
+
+#[tokio::test]
+async fn small_socket_buffer_keeps_frames_whole_on_real_tcp() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let peer = TcpStream::connect(listener.local_addr().unwrap());
+    let (peer, accepted) = tokio::join!(peer, listener.accept());
+    let (mut peer, (stream, _)) = (peer.unwrap(), accepted.unwrap());
+    SockRef::from(&stream)
+        .set_send_buffer_size(8 * 1024)
+        .unwrap();
+    let mut link = Link::new(stream, &[], &LinkSettings::default());
+    let outbox = Outbox::new(256 * 1024);
+    let mut pushed = 0;
+    let mut received = Vec::new();
+    while pushed < 5000 {
+        while pushed < 5000 && outbox.push(numbered(pushed)) == Push::Accepted {
+            pushed += 1;
+        }
+        let mut piece = [0; 3001];
+        tokio::select! {
+            event = poll_fn(|cx| link.poll(cx, &outbox, true)) => {
+                assert!(matches!(event, LinkEvent::Drained), "{event:?}");
+            }
+            read = peer.read(&mut piece) => received.extend(&piece[..read.unwrap()]),
+        }
+    }
+    link.start_close(&outbox, 1000, "");
+    let (in_time, ()) = tokio::join!(link.finish(HANG), async {
+        peer.write_all(&client_frame(0x88, b"")).await.unwrap();
+        peer.read_to_end(&mut received).await.unwrap();
+        peer.shutdown().await.unwrap();
+    });
+    assert!(in_time);
+    let frames = server_frames(&received);
+    let data = frames.iter().filter(|f| f.0 == Opcode::Binary);
+    assert!(data.map(|f| number(&f.1)).eq(0..5000));
+    assert_eq!(close_code(&frames), 1000);
+}
