@@ -1,4 +1,5 @@
 //! The embedded store keeps every promise of the trait, with one partition and with several.
+#![expect(clippy::unwrap_used, reason = "test code")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -39,10 +39,7 @@ pub(super) fn first(layout: Partitions) -> Partition {
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Asks again until the answer is `Some`; fails the check when that takes too long.
-pub(super) async fn until<T, F: Future<Output = Option<T>>>(
-    what: &str,
-    mut ask: impl FnMut() -> F,
-) -> T {
+pub(super) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let attempts = async {
         loop {
             if let Some(answer) = ask().await {
@@ -51,8 +48,6 @@ pub(super) async fn until<T, F: Future<Output = Option<T>>>(
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    match tokio::time::timeout(PATIENCE, attempts).await {
-        Ok(answer) => answer,
-        Err(_) => panic!("waited in vain until {what}"),
-    }
+    let answer = tokio::time::timeout(PATIENCE, attempts).await;
+    answer.unwrap_or_else(|_| panic!("waited in vain until {what}"))
 }

@@ -5,17 +5,26 @@
 //! macro and the checks come from one list below; a check that is not in the list is dead code,
 //! which does not compile.
 
-#![warn(dead_code, reason = "a check that is not registered would never run")]
+#![deny(dead_code, reason = "a check that is not registered would never run")]
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "this is test code: a failed check panics"
 )]
 
 mod append;
+mod claim;
+mod feed;
+mod fence;
 mod fixture;
+mod follower;
+mod lease;
+mod log;
+mod loss;
 mod sample;
+mod sessions;
 
 pub use fixture::Fixture;
 
@@ -50,6 +59,90 @@ suite! { $
     append {
         ids_rise_over_all_topics_of_a_partition,
         back_link_names_the_entry_before,
+        back_links_of_one_batch_form_a_chain,
         repeat_is_stored_once_and_answers_the_first_id,
+        repeat_on_another_node_is_stored_once,
+        repeats_at_once_are_stored_once,
+        repeat_within_one_batch_is_stored_once,
+        digest_is_remembered_for_the_whole_window,
+        batch_answers_in_order_with_a_failing_one_in_the_middle,
+        cluster_key_is_the_same_on_every_node,
+    }
+    fence {
+        fenced_publish_is_not_stored,
+        publish_of_a_missing_session_is_not_stored,
+        fence_holds_for_topics_of_every_partition,
+        repeat_of_a_former_owner_answers_the_first_id,
+        nothing_of_the_former_owner_is_stored_after_the_claim,
+        old_epoch_writes_nothing,
+        writes_to_a_missing_session_say_so,
+        detach_answers_in_order_with_a_failing_one_in_the_middle,
+    }
+    log {
+        pages_come_in_the_order_of_the_wants,
+        page_that_holds_limit_entries_has_more,
+        history_pages_both_directions,
+        trimmed_log_shows_in_prev_of_first_survivor,
+        idle_log_goes_and_its_tip_stays,
+        tip_and_clock,
+        payloads_of_every_encoding_round_trip,
+        every_field_of_an_entry_round_trips,
+        odd_topic_names_are_topics_of_their_own,
+    }
+    feed {
+        live_topic_tells_its_tip,
+        live_topic_misses_nothing_published_while_it_was_being_followed,
+        feed_keeps_id_order_over_topics,
+        every_node_hears_what_any_node_appends,
+        announced_entry_is_in_the_log,
+        following_again_answers_again,
+        forget_stops_delivery,
+        ephemeral_reaches_followers_and_is_not_in_the_log,
+        odd_topic_names_are_heard_each_for_itself,
+        reader_that_falls_behind_still_gets_everything,
+        topics_can_be_followed_while_the_reader_is_behind,
+        dropped_feed_holds_nobody_up,
+    }
+    sessions {
+        session_round_trips,
+        session_without_user_round_trips,
+        odd_user_and_node_names_round_trip,
+        repeated_open_is_one_session,
+        cursors_and_subscriptions_round_trip,
+        remember_changes_only_what_it_names,
+        ended_session_is_gone,
+        session_ids_are_not_guessed_from_others,
+    }
+    claim {
+        claim_moves_the_session_to_the_node,
+        claim_of_a_detached_session_names_no_former_owner,
+        claim_of_an_unknown_session_is_refused,
+        generation_rules_of_claim,
+        repeated_claim_with_one_nonce_is_one_claim,
+        claims_of_two_nodes_with_one_nonce_are_two,
+        two_claims_at_once_leave_one_owner,
+        former_owner_is_told,
+        only_one_survives_of_many_opens,
+        owner_of_a_removed_session_is_told,
+        removed_session_is_not_written_again,
+        one_user_may_have_many_sessions,
+        restore_after_loss_raises_epoch,
+        restore_replaces_only_an_older_record,
+    }
+    lease {
+        leases_show_what_nodes_say_of_themselves,
+        lapsed_lease_detaches_sessions,
+        released_lease_detaches_sessions,
+        sessions_of_a_claimed_node_are_not_detached,
+        expired_session_is_told_to_exactly_one_sweeper,
+        session_expires_at_its_deadline_and_not_before,
+        claimed_session_does_not_expire,
+        last_session_of_a_user_is_named,
+    }
+    loss {
+        loss_is_reported_as_a_hole_and_ids_rise_over_it,
+        every_loss_is_reported_in_order,
+        lost_publish_is_stored_when_it_is_repeated,
+        live_feed_is_told_of_a_loss_and_goes_on,
     }
 }

@@ -11,7 +11,8 @@ use sparkway_protocol::{
 
 use super::fixture::{Fixture, first};
 use crate::{
-    Append, Appended, NodeLease, Open, Page, Retention, SessionRecord, Store, Want, WriteError,
+    Append, Appended, Claim, Detach, NodeLease, Open, Page, Retention, SessionRecord, Store, Want,
+    WriteError,
 };
 
 /// A lease that outlives every check, unless the check says otherwise.
@@ -86,9 +87,21 @@ impl Bench {
         appended.id
     }
 
+    /// Detaches one session.
+    pub(super) async fn detach(&self, detach: Detach) -> Result<(), WriteError> {
+        let batch = vec![detach];
+        let mut answers = self.store.detach(self.partition, batch).await.unwrap();
+        assert_eq!(answers.len(), 1, "one answer per session");
+        answers.pop().unwrap()
+    }
+
+    pub(super) async fn load(&self, session: SessionId) -> Option<SessionRecord> {
+        self.store.load(session).await.unwrap()
+    }
+
     /// The whole log of a topic.
     pub(super) async fn log(&self, topic: &TopicName) -> Vec<Arc<Entry>> {
-        self.page(topic, MessageId::ZERO, 10_000).await.entries
+        self.page(topic, MessageId::ZERO, 100_000).await.entries
     }
 
     pub(super) async fn page(&self, topic: &TopicName, after: MessageId, limit: usize) -> Page {
@@ -184,12 +197,55 @@ pub(super) fn message(topic: &TopicName, words: &str) -> Append {
     }
 }
 
+/// The message, in a log that trims nothing during a check.
+pub(super) fn kept_long(message: Append) -> Append {
+    let retention = Retention {
+        entries: 1_000_000,
+        age_ms: 600_000,
+    };
+    Append {
+        retention,
+        ..message
+    }
+}
+
+/// A message of a session, which counts only under its epoch.
+pub(super) fn fenced(topic: &TopicName, session: SessionId, epoch: Epoch) -> Append {
+    Append {
+        fence: Some((session, epoch)),
+        ..message(topic, "fenced")
+    }
+}
+
 pub(super) fn ephemeral(topic: &TopicName, words: &str) -> Ephemeral {
     Ephemeral {
         topic: topic.clone(),
         from: Some(UserId::parse("ann").unwrap()),
-        origin: None,
+        origin: Some(SessionId::from_random([7; 16], Partition::default())),
         exclude_origin: true,
         payload: text(words),
     }
+}
+
+/// The claim of a new connection on `node`.
+pub(super) fn claim(session: SessionId, generation: u32, node: &NodeId) -> Claim {
+    Claim {
+        session,
+        generation,
+        node: node.clone(),
+        nonce: unique(),
+    }
+}
+
+pub(super) fn detach(session: SessionId, epoch: Epoch, window_ms: u64) -> Detach {
+    Detach {
+        session,
+        epoch,
+        cursors: Vec::new(),
+        window_ms,
+    }
+}
+
+pub(super) fn ids(entries: &[Arc<Entry>]) -> Vec<MessageId> {
+    entries.iter().map(|entry| entry.id).collect()
 }

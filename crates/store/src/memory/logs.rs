@@ -57,7 +57,9 @@ impl Logs {
     /// The first answer to a publish that was stored before.
     pub(super) fn find_repeat(&mut self, digest: &[u8; 16], now_ms: u64) -> Option<Appended> {
         self.repeats.turn(now_ms);
-        self.repeats.find(digest).map(|id| Appended {
+        let id = self.repeats.find(digest)?;
+        self.repeats.note(*digest, id);
+        Some(Appended {
             id,
             duplicate: true,
         })
@@ -247,6 +249,17 @@ impl Logs {
         self.holes.push(hole);
         self.feeds.rewound(hole);
         hole
+    }
+}
+
+#[cfg(test)]
+impl Logs {
+    pub(super) fn topics(&self) -> usize {
+        self.topics.len()
+    }
+
+    pub(super) fn followers(&self) -> usize {
+        self.topics.values().map(|log| log.followers.len()).sum()
     }
 }
 

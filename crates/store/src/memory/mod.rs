@@ -14,6 +14,9 @@ mod sessions;
 mod settings;
 mod topic_log;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sparkway_protocol::{
@@ -106,7 +109,7 @@ impl MemoryStore {
     }
 
     /// For tests and simulation: a restart that brings back what was saved: later entries and all
-    /// later changes of sessions are lost; leases are gone with the process that held them.
+    /// later changes of sessions are lost. Leases and control channels stay as they are.
     pub fn restart_from(&self, saved: &Saved) {
         let now_ms = self.now_ms();
         for (cell, (clock, sessions)) in self.cells.iter().zip(&saved.partitions) {

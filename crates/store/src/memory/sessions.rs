@@ -339,6 +339,19 @@ impl Sessions {
     }
 }
 
+#[cfg(test)]
+impl Sessions {
+    /// Whether nothing is left, not even an index.
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+            && self.users.is_empty()
+            && self.owned.is_empty()
+            && self.deadlines.is_empty()
+            && self.removed.is_empty()
+            && self.removed_order.is_empty()
+    }
+}
+
 fn move_cursors(cursors: &mut Vec<MessageId>, moved: Vec<MessageId>) {
     for id in moved {
         let same = |held: &&mut MessageId| held.partition() == id.partition();

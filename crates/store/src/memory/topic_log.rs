@@ -14,7 +14,6 @@ use crate::{Page, Retention};
 pub(super) struct TopicLog {
     entries: VecDeque<Arc<Entry>>,
     tip: MessageId,
-    touched_ms: u64,
     retention: Retention,
     pub(super) followers: Vec<FeedSlot>,
     /// Whether it stands in the queue of topics to look at again.
@@ -32,7 +31,6 @@ impl TopicLog {
 
     pub(super) fn push(&mut self, entry: Arc<Entry>, retention: Retention, now_ms: u64) {
         self.tip = entry.id;
-        self.touched_ms = now_ms;
         self.retention = retention;
         self.entries.push_back(entry);
         let bound = usize::try_from(retention.entries).unwrap_or(usize::MAX);
@@ -62,10 +60,11 @@ impl TopicLog {
 
     /// When there is something to drop of a topic in which nothing happens any more: its entries
     /// by their age, its tip after the same time again, so that a resuming client can still see
-    /// that there was something.
+    /// that there was something. Counted from its newest id, which may run ahead of the clock.
     pub(super) fn due_ms(&self) -> u64 {
         let ages = if self.entries.is_empty() { 2 } else { 1 };
-        self.touched_ms
+        self.tip
+            .unix_ms()
             .saturating_add(self.retention.age_ms.saturating_mul(ages))
     }
 
