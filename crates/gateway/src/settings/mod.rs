@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use secrecy::SecretString;
-pub use sparkway_auth::{Algorithm, AuthSettings, Claim, Grants, Key, Mode};
+pub use sparkway_auth::{Algorithm, AuthSettings, Claim, Grants, Key, Mode, Verifier};
 use sparkway_protocol::{NodeId, TopicName};
 
 mod network;
@@ -29,7 +29,7 @@ pub struct Settings {
     pub internal: InternalSettings,
     /// Where state lives.
     pub store: StoreSettings,
-    /// Which paths speak which dialect; the first match counts.
+    /// Which paths speak which dialect; the first match counts, exact paths come first.
     pub routes: Vec<Route>,
     /// How clients prove who they are.
     pub auth: AuthSettings,

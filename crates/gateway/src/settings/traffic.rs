@@ -18,8 +18,12 @@ pub struct SessionSettings {
     /// How often heartbeat tokens are replaced. Default 10 min.
     pub token_rotation: Duration,
     /// Sessions of one user; the oldest gives way to one more. Default none: unlimited. `1` is
-    /// single-connection mode.
+    /// single-connection mode; stores offer nothing between the two.
     pub per_user: Option<u32>,
+    /// How long a connection outlives its token, so that the client can refresh it. Default 10 s.
+    pub expiry_grace: Duration,
+    /// Whether a session survives that its client closes with 1000. Default no.
+    pub keep_on_close: bool,
 }
 
 impl Default for SessionSettings {
@@ -30,6 +34,8 @@ impl Default for SessionSettings {
             connect_timeout: Duration::from_secs(10),
             token_rotation: Duration::from_mins(10),
             per_user: None,
+            expiry_grace: Duration::from_secs(10),
+            keep_on_close: false,
         }
     }
 }
@@ -104,7 +110,7 @@ pub struct LimitSettings {
     pub connections: Option<u32>,
     /// Handshakes that the node begins per second. Default none: off.
     pub handshakes_per_second: Option<u32>,
-    /// Frames that one connection may send per second. Default 50.
+    /// Frames that one connection may send per second; 0 is unlimited. Default 50.
     pub frames_per_second: u32,
     /// Frames that one connection may send at once after a pause. Default 100.
     pub frames_burst: u32,
