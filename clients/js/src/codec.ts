@@ -1,0 +1,40 @@
+/** A frame of Spark v1 (protocol.md): `type` is `category:name`, the rest depends on it. */
+export interface Frame {
+  type: string;
+  id?: string;
+  topic?: string;
+  data?: any;
+  [field: string]: unknown;
+}
+
+/** An encoding of frames, named by its WebSocket subprotocol. */
+export interface Codec {
+  readonly protocol: string;
+  encode(frame: Frame): string | Uint8Array;
+  /** @throws when the bytes are no frame. */
+  decode(bytes: string | ArrayBuffer): Frame;
+}
+
+/** `spark.v1.json`: text frames. */
+export const json: Codec = {
+  protocol: 'spark.v1.json',
+  encode: (frame) => JSON.stringify(frame),
+  decode(bytes) {
+    const frame = JSON.parse(bytes as string);
+    // A binary payload reaches JSON clients as base64.
+    if (frame.encoding === 'base64') frame.data = fromBase64(frame.data);
+    return frame;
+  },
+};
+
+/** Bytes of a base64 text. */
+export function fromBase64(text: string): Uint8Array {
+  return Uint8Array.from(atob(text), (symbol) => symbol.charCodeAt(0));
+}
+
+/** Base64 text of bytes. */
+export function toBase64(bytes: Uint8Array): string {
+  let text = '';
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return btoa(text);
+}

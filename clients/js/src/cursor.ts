@@ -1,0 +1,44 @@
+/** An id's number. Ids are below 2^53, so a Number holds them exactly (protocol.md). */
+export const order = (id: string): number => Number(id);
+
+/**
+ * How far the session has got: the newest id seen of each partition, which is the id modulo 16.
+ * Any node can resume the session from it.
+ */
+export class Cursor {
+  private _newest = new Map<number, number>();
+
+  /** Notes an id that was delivered. */
+  see(id: string): void {
+    const at = order(id);
+    const partition = at % 16;
+    if (!(at <= this._newest.get(partition)!)) this._newest.set(partition, at);
+  }
+
+  /** Takes back what the store has lost: `id` and all after it in its partition, down to `to`. */
+  rewind(id: string, to: string): void {
+    const partition = order(id) % 16;
+    const at = this._newest.get(partition);
+    if (at !== undefined && at > order(to)) this._newest.set(partition, order(to));
+  }
+
+  /** Starts anew from a start position: nothing, one id, or one per partition. */
+  reset(ids?: string | string[] | null): void {
+    this._newest.clear();
+    for (const id of ([] as string[]).concat(ids ?? [])) this.see(id);
+  }
+
+  /** The newest id of every partition heard from. */
+  ids(): string[] {
+    return [...this._newest.values()].map(String);
+  }
+
+  /**
+   * `last_message_id` of a resume: a string when one is known, an array when several. With none it
+   * is `0`: leaving it out would ask for no replay at all.
+   */
+  wire(): string | string[] {
+    const ids = this.ids();
+    return ids.length > 1 ? ids : (ids[0] ?? '0');
+  }
+}

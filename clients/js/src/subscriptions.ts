@@ -1,0 +1,292 @@
+import type { Frame } from './codec.js';
+import { order } from './cursor.js';
+import { refusal, SparkwayError } from './errors.js';
+import { Topic, type Loss, type Member, type Message, type TopicHost, type TopicOptions } from './topic.js';
+
+/** Milliseconds of 2025-01-01T00:00:00Z, the zero of message ids (core.md 1). */
+const ID_EPOCH_MS = 1_735_689_600_000;
+/** A topic left and joined again within this time makes no traffic (React mounts twice in StrictMode). */
+const LINGER_MS = 1_000;
+/** A reloaded page has so long to join again what it had joined before. */
+const REJOIN_MS = 10_000;
+const PER_REQUEST = 100;
+
+/** A topic as it is kept across a page reload. */
+export interface SavedTopic {
+  name: string;
+  options: TopicOptions;
+  last?: string;
+  until?: number;
+}
+
+/** What the subscriptions need of the client. */
+export interface SubscriptionHost extends TopicHost {
+  _call(type: string, data: unknown, done: (result: any) => void, failed: (error: SparkwayError) => void): void;
+  _savedPosition(topic: string): string | undefined;
+  _failed(error: SparkwayError): void;
+  /** Something is to be sent. */
+  _flush(): void;
+}
+
+/** The topics of a client, and what of them the server knows. */
+export class Subscriptions {
+  private _topics = new Map<string, Topic>();
+  private _leaving = new Map<string, boolean>();
+  private _timers = new Set<ReturnType<typeof setTimeout>>();
+  private _replaying = false;
+
+  constructor(private _host: SubscriptionHost) {}
+
+  /** Joins a topic, or joins in where it is joined already (its options stay). */
+  join(name: string, options: TopicOptions): Topic {
+    let topic = this._topics.get(name);
+    if (!topic) {
+      topic = new Topic(name, options, this._host);
+      this._topics.set(name, topic);
+      this._host._flush();
+    }
+    topic._refs++;
+    return topic;
+  }
+
+  /** The last user of a topic left. */
+  left(topic: Topic, after = LINGER_MS): void {
+    this._later(after, () => {
+      if (topic._refs === 0 && this._topics.get(topic.name) === topic) this._end(topic);
+    });
+  }
+
+  private _later(delay: number, fn: () => void): void {
+    const timer = setTimeout(() => {
+      this._timers.delete(timer);
+      fn();
+    }, delay);
+    this._timers.add(timer);
+  }
+
+  private _end(topic: Topic, error?: SparkwayError): void {
+    this._topics.delete(topic.name);
+    if (!error && topic._have !== 'no') this._leaving.set(topic.name, false);
+    topic.error = error;
+    if (error) this._host._failed(error);
+    topic._enter('ended');
+    this._host._flush();
+  }
+
+  /** Asks for what is wanted and not yet granted, and gives back what is no longer wanted. */
+  sync(): void {
+    const drop = [...this._leaving].filter(([name, asked]) => !asked && !this._topics.has(name)).map(([name]) => name);
+    for (const name of this._topics.keys()) this._leaving.delete(name);
+    const stale = [...this._topics.values()].filter((topic) => topic._stale && topic._have === 'no');
+    for (const name of drop) this._leaving.set(name, true);
+    this._unsubscribe(
+      drop,
+      () => drop.forEach((name) => this._leaving.delete(name)),
+      () => drop.forEach((name) => this._leaving.set(name, false)),
+    );
+    this._unsubscribe(
+      stale.map((topic) => topic.name),
+      () => stale.forEach((topic) => (topic._stale = false)),
+      () => stale.forEach((topic) => this._askAgain(topic)),
+    );
+    const groups = new Map<string, Topic[]>();
+    for (const topic of this._topics.values()) {
+      if (topic._have !== 'no') continue;
+      const { presence, echo } = topic._options;
+      const key = JSON.stringify({ ...this._start(topic), presence, echo });
+      groups.set(key, [...(groups.get(key) ?? []), topic]);
+    }
+    for (const [key, topics] of groups) {
+      for (let at = 0; at < topics.length; at += PER_REQUEST) this._subscribe(topics.slice(at, at + PER_REQUEST), JSON.parse(key));
+    }
+  }
+
+  private _unsubscribe(topics: string[], done: () => void, again: () => void): void {
+    if (!topics.length) return;
+    this._host._call('topic:unsubscribe', { topics }, done, (error) => {
+      if (error.code === 'disconnected' || error.code === 'closed') return; // `offline` decides
+      again();
+      this._later(error.retryAfter ?? 1_000, () => this._host._flush());
+    });
+  }
+
+  private _askAgain(topic: Topic): void {
+    topic._have = 'no';
+    topic._continues ??= topic._last === undefined ? undefined : 'trimmed';
+  }
+
+  private _start(topic: Topic): { since?: string; rewind?: number } {
+    if (topic._last !== undefined) return topic._continues ? { since: topic._last } : {};
+    const { since = 'now' } = topic._options;
+    if (since instanceof Date) return { since: String(Math.max(0, (+since - ID_EPOCH_MS) * 4096)) };
+    if (typeof since === 'object') return { rewind: since.rewind };
+    const position = since === 'saved' ? this._host._savedPosition(topic.name) : since;
+    return position === undefined || position === 'now' ? {} : { since: position };
+  }
+
+  private _subscribe(topics: Topic[], how: { since?: string; rewind?: number }): void {
+    for (const topic of topics) {
+      topic._have = 'asked';
+      topic._catching = how.since !== undefined || how.rewind !== undefined;
+    }
+    const asked = new Map(topics.map((topic) => [topic.name, topic]));
+    this._host._call(
+      'topic:subscribe',
+      { topics: [...asked.keys()], ...how },
+      (result) => {
+        for (const [name, granted] of grants(result)) {
+          const topic = asked.get(name);
+          if (topic) this._granted(topic, granted, how);
+        }
+        for (const { topic: name, code } of result.rejected ?? []) {
+          const topic = asked.get(name);
+          if (topic) this._refused(topic, refusal({ code, message: `${name}: ${code}`, retryable: /unavail|rate/.test(code) }));
+        }
+      },
+      (error) => topics.forEach((topic) => this._refused(topic, error)),
+    );
+  }
+
+  private _granted(topic: Topic, { position, recovered }: Grant, how: { since?: string; rewind?: number }): void {
+    if (topic._have !== 'asked') return;
+    topic._have = 'yes';
+    const { _continues: continues, _last: last } = topic;
+    topic._continues = undefined;
+    const at = String(position ?? 0);
+    if (how.since === undefined && how.rewind === undefined) topic._last = later(last, at);
+    else if (recovered === false && how.since !== undefined) {
+      // What is gone is reported once, here: the catch-up is not repeated after another cut.
+      topic._until = undefined;
+      if (order(last ?? '0') > order(at)) topic._last = at;
+      topic._lose({ topic: topic.name, reason: continues ?? 'trimmed', after: how.since });
+    } else if (order(last ?? '0') < order(at)) topic._until = order(at);
+    topic._enter('live');
+  }
+
+  private _refused(topic: Topic, error: SparkwayError): void {
+    if (topic._have !== 'asked' || error.code === 'closed') return;
+    if (error.code === 'disconnected') return; // `offline` decides
+    topic._have = 'no';
+    if (error.retryable) this._later(error.retryAfter ?? 1_000, () => this._host._flush());
+    else this._end(topic, error);
+  }
+
+  /** The link is gone. */
+  offline(): void {
+    this._replaying = false;
+    for (const name of this._leaving.keys()) this._leaving.set(name, false);
+    for (const topic of this._topics.values()) {
+      if (topic._until !== undefined || (topic._have === 'asked' && topic._catching)) {
+        // The server may have begun to replay: drop that subscription, then ask from where we are.
+        topic._stale = true;
+        this._askAgain(topic);
+      }
+      if (topic._have === 'asked') topic._have = 'no';
+      topic._until = undefined;
+      if (topic.state === 'live') topic._enter('recovering');
+    }
+  }
+
+  /** The session is gone: the server knows no subscription any more. */
+  sessionLost(): void {
+    this._leaving.clear();
+    for (const topic of this._topics.values()) {
+      if (topic._last !== undefined) topic._continues = 'session_lost';
+      topic._have = 'no';
+      topic._stale = false;
+      topic._until = undefined;
+    }
+  }
+
+  /** The session goes on, with what the server says is missing. */
+  resumed(welcome: any): void {
+    this._replaying = true;
+    for (const name of welcome.dropped_topics ?? []) {
+      const topic = this._topics.get(name);
+      if (topic) this._askAgain(topic); // a new token may grant it
+    }
+    for (const gap of welcome.gaps ?? []) this.gap(gap.topic, gap);
+    if (!welcome.replay_count) this.replayed();
+  }
+
+  /** Everything missed has arrived. */
+  replayed(): void {
+    this._replaying = false;
+    for (const topic of this._topics.values()) if (topic._have === 'yes') topic._enter('live');
+  }
+
+  /** Hands a message to its topic. `caughtUp` is false while the topic's log is read from further back. */
+  message(frame: Frame): { message: Message; fresh: boolean; known: boolean; caughtUp: boolean } {
+    const { id, topic: name = '', data, from } = frame;
+    const topic = this._topics.get(name);
+    const catchUp =
+      id !== undefined &&
+      !!topic &&
+      (order(id) <= topic._until! || (topic._have === 'asked' && !!topic._catching));
+    const message: Message = { id, topic: name, data, from: from as string | undefined, at: Number(frame.ts ?? Date.now()), replayed: this._replaying || catchUp };
+    const fresh = !!topic && !topic._stale && topic._deliver(message);
+    return { message, fresh, known: !!topic, caughtUp: !catchUp };
+  }
+
+  /** Part of a topic is gone. */
+  gap(name: string, { reason, after, before }: Pick<Loss, 'reason' | 'after' | 'before'>): void {
+    const loss = { topic: name, reason, after, before };
+    const topic = this._topics.get(name);
+    if (topic) topic._gap(loss);
+    else this._host._lost(loss);
+  }
+
+  /** Somebody came or went. */
+  member(name: string, type: 'join' | 'leave', member: Member): void {
+    this._topics.get(name)?._member(type, member);
+  }
+
+  /** The server withdrew topics: the token no longer grants them. */
+  withdrawn(names: string[]): void {
+    for (const name of names) {
+      const topic = this._topics.get(name);
+      if (topic) this._end(topic, new SparkwayError('forbidden', `the token no longer grants ${name}`));
+    }
+  }
+
+  /** Ends all topics. */
+  stop(error?: SparkwayError): void {
+    for (const timer of this._timers) clearTimeout(timer);
+    this._timers.clear();
+    for (const topic of [...this._topics.values()]) this._end(topic, error);
+    this._leaving.clear();
+  }
+
+  /** What to keep across a reload. */
+  save(): SavedTopic[] {
+    return [...this._topics.values()]
+      .filter((topic) => topic._have === 'yes')
+      .map(({ name, _options: options, _last: last, _until: until }) => ({ name, options, last, until }));
+  }
+
+  /** Takes up what an earlier page had joined; what it does not join again in time is left. */
+  restore(saved: SavedTopic[]): void {
+    for (const { name, options, last, until } of saved) {
+      const topic = new Topic(name, options, this._host);
+      Object.assign(topic, { _last: last, _until: until, _have: 'yes', _held: [] });
+      this._topics.set(name, topic);
+      this.left(topic, REJOIN_MS);
+    }
+    this.offline();
+  }
+}
+
+interface Grant {
+  position?: string;
+  recovered?: boolean;
+}
+
+/** The granted topics of a subscribe's result: a list of objects with `topic`, or an object by name. */
+function grants(result: any): [string, Grant][] {
+  const topics: Record<string, Grant> | (Grant & { topic: string })[] = result.topics ?? {};
+  return Array.isArray(topics) ? topics.map((granted) => [granted.topic, granted]) : Object.entries(topics);
+}
+
+function later(a: string | undefined, b: string): string {
+  return a !== undefined && order(a) >= order(b) ? a : b;
+}

@@ -1,0 +1,35 @@
+import { SparkwayError } from './errors.js';
+
+/** Why the client asks for a token. */
+export type TokenReason = 'initial' | 'expired' | 'rejected';
+
+/** A token, or what fetches one. */
+export type TokenSource =
+  | string
+  | ((why: { reason: TokenReason; signal: AbortSignal }) => string | undefined | Promise<string | undefined>);
+
+/** Asks the source. A failure is retryable unless the source threw a SparkwayError that says otherwise. */
+export async function fetchToken(
+  source: TokenSource | undefined,
+  reason: TokenReason,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  if (typeof source !== 'function') return source;
+  try {
+    return await source({ reason, signal });
+  } catch (cause) {
+    if (cause instanceof SparkwayError) throw cause;
+    throw new SparkwayError('token_failed', 'the token callback failed', true, undefined, { cause });
+  }
+}
+
+/** When a JWT runs out (Unix ms); undefined for anything else. The signature is the server's business. */
+export function expiryOf(token: string | undefined): number | undefined {
+  try {
+    const claims = token!.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/');
+    const { exp } = JSON.parse(atob(claims));
+    return exp > 0 ? exp * 1000 : undefined;
+  } catch {
+    return undefined;
+  }
+}
