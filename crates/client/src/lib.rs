@@ -32,6 +32,9 @@ mod subscription;
 mod topics;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use backoff::Backoff;
 pub use counts::Counts;
 pub use encoding::Encoding;

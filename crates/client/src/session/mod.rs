@@ -4,6 +4,7 @@
 
 mod core;
 mod follow;
+mod greet;
 mod hear;
 mod run;
 

@@ -5,18 +5,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
 use sparkway_protocol::close::Next;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::core::{Core, Ending};
-use super::hear::{ErrorFields, Welcome};
 use super::{Control, Cut, Queues, Status};
 use crate::Error;
 use crate::counts::Tally;
-use crate::error::OpenError;
-use crate::frame::{FrameType, ServerFrame};
+use crate::frame::ServerFrame;
 use crate::handle::FrameIds;
 use crate::observe::Step;
 use crate::options::Options;
@@ -59,14 +56,15 @@ pub(crate) fn spawn(
     drop(tokio::spawn(task.run()));
 }
 
-struct Task {
-    core: Core,
-    queues: Queues,
-    status: watch::Sender<Status>,
-    urls: Arc<[Box<str>]>,
+/// The task's state: the core, and everything that the core must not know.
+pub(super) struct Task {
+    pub(super) core: Core,
+    pub(super) queues: Queues,
+    pub(super) status: watch::Sender<Status>,
+    pub(super) urls: Arc<[Box<str>]>,
     /// Which URL is next.
-    node: usize,
-    connection: u64,
+    pub(super) node: usize,
+    pub(super) connection: u64,
     /// Attempts since the last live connection.
     attempt: u32,
     /// A socket that a test left half-open.
@@ -76,7 +74,7 @@ struct Task {
 }
 
 /// What ends the work on a connection, or on having one.
-enum Order {
+pub(super) enum Order {
     Ended(Ending),
     Cut {
         cut: Cut,
@@ -153,7 +151,7 @@ impl Task {
         }
     }
 
-    fn controlled(&mut self, control: Option<Control>) -> ControlFlow<Order> {
+    pub(super) fn controlled(&mut self, control: Option<Control>) -> ControlFlow<Order> {
         match control {
             None => ControlFlow::Break(Order::Close(None)),
             Some(Control::Close { done }) => ControlFlow::Break(Order::Close(Some(done))),
@@ -187,114 +185,6 @@ impl Task {
         };
         self.leave(wire, &order).await;
         order
-    }
-
-    async fn open(&mut self) -> Result<Wire, Order> {
-        let urls = Arc::clone(&self.urls);
-        let options = Arc::clone(&self.core.options);
-        let url = urls
-            .get(self.node % urls.len().max(1))
-            .map_or("", |url| &**url);
-        self.node = self.node.wrapping_add(1);
-        let opening = Wire::open(url, &options.dial);
-        tokio::pin!(opening);
-        let opened = loop {
-            tokio::select! {
-                opened = &mut opening => break opened,
-                control = self.queues.control.recv() => match self.controlled(control) {
-                    ControlFlow::Continue(()) => {}
-                    ControlFlow::Break(order) => return Err(order),
-                },
-            }
-        };
-        let wire = opened.map_err(|error| Order::from(not_open(url, &error)))?;
-        self.connection += 1;
-        self.core.tally.connections.one();
-        self.core.connection_began();
-        self.observe(Step::Opened { url });
-        Ok(wire)
-    }
-
-    /// Resumes the session, or begins one.
-    async fn greet(&mut self, wire: &mut Wire) -> Result<(), Order> {
-        if !self.core.options.resume {
-            self.core.session_lost();
-        }
-        if let Some(ticket) = self.core.ticket.clone() {
-            let settled = self.core.settled();
-            self.core.is_overlapping = settled != self.core.positions;
-            self.core.say(
-                "ws:resume",
-                &json!({
-                    "session_id": ticket.session,
-                    "heartbeat_token": ticket.token,
-                    "last_message_id": settled.wire(),
-                }),
-            );
-            if self.greeted(wire, true).await? {
-                return Ok(());
-            }
-            self.core.session_lost();
-        }
-        let source = self.core.options.token.clone();
-        let token = timeout(self.core.options.silence_within, source.token())
-            .await
-            .map_err(|_| Ending::again(Next::Backoff))?
-            .map_err(|why| Ending::Stop(Error::Auth(why.into())))?;
-        match token {
-            Some(token) => self.core.say("ws:connect", &json!({ "token": token })),
-            None => self.core.say("ws:connect", &json!({})),
-        }
-        self.greeted(wire, false).await.map(|_| ())
-    }
-
-    /// Waits for the answer to the first frame. `false`: the session cannot be resumed.
-    async fn greeted(&mut self, wire: &mut Wire, is_resume: bool) -> Result<bool, Order> {
-        self.flush(wire).await?;
-        let until = Instant::now() + self.core.options.silence_within;
-        loop {
-            let incoming = tokio::select! {
-                incoming = wire.next() => incoming,
-                control = self.queues.control.recv() => match self.controlled(control) {
-                    ControlFlow::Continue(()) => continue,
-                    ControlFlow::Break(order) => return Err(order),
-                },
-                () = sleep_until(until) => return Err(Ending::again(Next::Backoff).into()),
-            };
-            let frame = self.received(incoming)?;
-            let Some(frame) = frame else { continue };
-            match frame.kind {
-                FrameType::ConnectAck | FrameType::ResumeAck => {
-                    self.welcome(&frame, is_resume)?;
-                    return Ok(true);
-                }
-                FrameType::ResumeFailed => {
-                    if frame.field("reason").as_str() == Some("unavailable") {
-                        return Err(Ending::again(Next::Backoff).into());
-                    }
-                    return Ok(false);
-                }
-                FrameType::Error => return Err(turned_away(&frame).into()),
-                _ => self.core.hear(frame, Instant::now()),
-            }
-        }
-    }
-
-    fn welcome(&mut self, frame: &ServerFrame, is_resume: bool) -> Result<(), Order> {
-        let welcome: Welcome = frame
-            .body
-            .parse()
-            .map_err(|_| Ending::again(Next::Backoff))?;
-        let (session, node) = (welcome.session(), welcome.node());
-        self.core.acknowledge_control(frame);
-        self.core.welcomed(welcome, is_resume, Instant::now());
-        self.status.send_replace(Status::Online {
-            connection: self.connection,
-            session,
-            node,
-            resumed: is_resume,
-        });
-        Ok(())
     }
 
     /// A live session, until something ends it.
@@ -338,7 +228,7 @@ impl Task {
     }
 
     /// Looks at what came: a frame, nothing of interest, or the end.
-    fn received(&mut self, incoming: Incoming) -> Result<Option<ServerFrame>, Ending> {
+    pub(super) fn received(&mut self, incoming: Incoming) -> Result<Option<ServerFrame>, Ending> {
         self.observe(Step::Received(&incoming));
         match incoming {
             Incoming::Frame(frame) => Ok(Some(frame)),
@@ -362,7 +252,7 @@ impl Task {
         Ok(())
     }
 
-    async fn send(&self, wire: &mut Wire, raw: RawMessage) -> Result<(), Ending> {
+    pub(super) async fn send(&self, wire: &mut Wire, raw: RawMessage) -> Result<(), Ending> {
         match timeout(self.core.options.silence_within, wire.send_raw(raw)).await {
             // After a failed write, what the node said before it closed is read first.
             Ok(Ok(()) | Err(_)) => Ok(()),
@@ -405,48 +295,11 @@ impl Task {
         }
     }
 
-    fn observe(&self, step: Step<'_>) {
+    pub(super) fn observe(&self, step: Step<'_>) {
         if let Some(observer) = &self.core.options.observer {
             observer.tell(self.connection, step);
         }
     }
-}
-
-/// What a failed opening means. A refused credential or a wrong address stays wrong.
-fn not_open(url: &str, error: &OpenError) -> Ending {
-    let stop = |error: Error| Ending::Stop(error);
-    match error {
-        OpenError::Url(_) => stop(Error::Invalid(error.to_string().into())),
-        OpenError::Http {
-            status: 401 | 403, ..
-        } => stop(Error::Auth(error.to_string().into())),
-        OpenError::Http {
-            status: 400 | 404 | 426,
-            ..
-        } => stop(Error::Invalid(format!("{url}: {error}").into())),
-        OpenError::Http { retry_after, .. } => Ending::Again {
-            next: Next::Backoff,
-            wait: retry_after.unwrap_or_default(),
-        },
-        OpenError::Io(_) | OpenError::Tls(_) | OpenError::Handshake(_) | OpenError::TimedOut(_) => {
-            Ending::again(Next::Backoff)
-        }
-    }
-}
-
-/// The gateway refused the first frame.
-fn turned_away(frame: &ServerFrame) -> Ending {
-    let fields: ErrorFields = frame.body.parse().unwrap_or_default();
-    if fields.retryable {
-        return Ending::Again {
-            next: Next::Backoff,
-            wait: Duration::from_millis(fields.retry_after.unwrap_or(0)),
-        };
-    }
-    Ending::Stop(match &*fields.code {
-        "unauthorized" | "token_expired" => Error::Auth(fields.message),
-        _ => fields.error(),
-    })
 }
 
 fn closed_here() -> Error {
