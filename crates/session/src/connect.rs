@@ -8,7 +8,7 @@ use sparkway_protocol::{
 use crate::Cursors;
 use crate::command::refuse;
 use crate::effect::{Effect, OpenRequest};
-use crate::input::{AuthFailure, Identity, StoreFailure, Surroundings};
+use crate::input::{AuthFailure, Identity, Opened, StoreFailure, Surroundings};
 use crate::machine::{Effects, Live, Session, State};
 
 impl Session {
@@ -55,14 +55,14 @@ impl Session {
 
     pub(crate) fn opened(
         &mut self,
-        result: Result<(Epoch, Vec<MessageId>), StoreFailure>,
+        result: Result<Opened, StoreFailure>,
         around: &Surroundings<'_>,
         effects: &mut Effects,
     ) {
         let State::Opening { id, identity } = &mut self.state else {
             return;
         };
-        let Ok((epoch, positions)) = result else {
+        let Ok(opened) = result else {
             let text = "the store does not answer; connect again";
             let refused = Refused::new(Code::Unavailable, text).answering(id.take());
             effects.push(Effect::Send(Event::Refused(refused)));
@@ -70,12 +70,13 @@ impl Session {
             return;
         };
         let id = id.take();
-        let mut live = Live::begin(epoch, 1, around);
+        self.id = opened.session;
+        let mut live = Live::begin(opened.epoch, 1, around);
         live.user = identity.user.take();
         live.grants = std::mem::take(&mut identity.grants);
         live.expires_at_ms = identity.expires_at_ms;
         self.state = State::Live(Box::new(live));
-        let welcome = Box::new(self.welcome(positions, around));
+        let welcome = Box::new(self.welcome(opened.positions, around));
         effects.push(Effect::Send(Event::Connected { id, welcome }));
     }
 

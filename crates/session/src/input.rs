@@ -73,6 +73,17 @@ pub struct StoredSession {
     pub cursors: Cursors,
 }
 
+/// A session that the store created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Its id: the one asked for, moved into the partition of its user.
+    pub session: SessionId,
+    /// Its first epoch.
+    pub epoch: Epoch,
+    /// Where live delivery begins, one id per partition that has any.
+    pub positions: Vec<MessageId>,
+}
+
 /// The answer to a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimed {
@@ -113,8 +124,8 @@ pub enum Input {
     Malformed(Refused),
     /// Answers [`crate::Effect::Authenticate`].
     Authenticated(Result<Identity, AuthFailure>),
-    /// Answers [`crate::Effect::Open`], with the start positions and the layout.
-    Opened(Result<(Epoch, Vec<MessageId>), StoreFailure>),
+    /// Answers [`crate::Effect::Open`].
+    Opened(Result<Opened, StoreFailure>),
     /// Answers [`crate::Effect::Claim`]; `None` when the session cannot be resumed.
     Claimed(Result<Option<Box<Claimed>>, StoreFailure>),
     /// Answers [`crate::Effect::Attach`]: the replay may begin, then follows
@@ -168,6 +179,11 @@ pub enum Input {
     /// A fenced write of this session was refused, or another node says so: it has a new owner.
     Superseded {
         /// The new owner's epoch.
+        epoch: Epoch,
+    },
+    /// The record was written again after the store lost it, under a raised epoch.
+    Reowned {
+        /// The session's epoch from now on.
         epoch: Epoch,
     },
     /// The node or an operator ends the connection; the session stays resumable if the reason

@@ -34,7 +34,7 @@ pub use effect::{
     SubscribeRequest,
 };
 pub use input::{
-    AuthFailure, Claimed, Identity, Input, Now, Restored, StoreFailure, StoredSession,
+    AuthFailure, Claimed, Identity, Input, Now, Opened, Restored, StoreFailure, StoredSession,
     SubscribeOutcome, Surroundings,
 };
 pub use machine::Session;

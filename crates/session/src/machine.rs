@@ -186,6 +186,11 @@ impl Session {
                 self.refreshed(id, result, dropped_topics, effects);
             }
             Input::Superseded { epoch } => self.superseded(epoch, effects),
+            Input::Reowned { epoch } => {
+                if let State::Live(live) = &mut self.state {
+                    live.epoch = live.epoch.max(epoch);
+                }
+            }
             Input::Disconnect(reason) => self.disconnect(reason, effects),
             Input::Drain { reconnect_after_ms } => {
                 if self.is_live() {

@@ -1,0 +1,160 @@
+//! Publishes of this node on their way into the store: many at once under load, none delayed when
+//! idle.
+//!
+//! One batch of a partition is under way at a time; what comes meanwhile waits for the next one.
+//! So the order of a session's publishes is the order of its frames, and the batch grows by itself
+//! with the load.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sparkway_protocol::{FrameId, MessageId, Partition, limits};
+use sparkway_session::{Input, StoreFailure};
+use sparkway_store::{Append, Appended, SharedStore, StoreError, WriteError};
+use tokio::sync::{Notify, oneshot};
+
+use crate::attached::Attached;
+
+/// Who awaits the outcome of a publish.
+#[derive(Debug)]
+pub(crate) enum Waiter {
+    /// A session, and its frame if that wants an answer.
+    Session(Arc<Attached>, Option<FrameId>),
+    /// Somebody within the node.
+    Caller(oneshot::Sender<Result<Appended, StoreFailure>>),
+}
+
+#[derive(Debug)]
+struct Pending {
+    append: Append,
+    waiter: Waiter,
+}
+
+/// The queue in front of one partition. Bounded by what sessions may have in flight.
+#[derive(Debug, Default)]
+pub(crate) struct Appender {
+    queue: Mutex<VecDeque<Pending>>,
+    filled: Notify,
+}
+
+impl Appender {
+    /// Queues a publish; the outcome goes to `waiter`.
+    pub(crate) fn submit(&self, append: Append, waiter: Waiter) {
+        self.queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(Pending { append, waiter });
+        self.filled.notify_one();
+    }
+
+    fn take(&self) -> (Vec<Append>, Vec<Waiter>) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = 0;
+        let mut count = 0;
+        for pending in queue.iter().take(limits::APPEND_BATCH) {
+            bytes += pending.append.payload.bytes.len();
+            if count > 0 && bytes > limits::APPEND_BATCH_BYTES {
+                break;
+            }
+            count += 1;
+        }
+        let taken = queue
+            .drain(..count)
+            .map(|pending| (pending.append, pending.waiter))
+            .unzip();
+        if queue.is_empty() && queue.capacity() > 1024 {
+            queue.shrink_to(256);
+        }
+        taken
+    }
+
+    /// Appends what is queued, for as long as the node lives.
+    ///
+    /// # Cancel safety
+    /// Dropped, the batch under way may or may not be stored; its waiters hear nothing.
+    pub(crate) async fn run(&self, partition: Partition, store: SharedStore) {
+        loop {
+            let (batch, waiters) = self.take();
+            if batch.is_empty() {
+                self.filled.notified().await;
+                continue;
+            }
+            let results = append_twice(&store, partition, batch).await;
+            match results {
+                Ok(results) => {
+                    let mut results = results.into_iter();
+                    for waiter in waiters {
+                        let missing = StoreError::Corrupt("an answer is missing");
+                        waiter.tell(results.next().unwrap_or(Err(missing.into())));
+                    }
+                }
+                Err(error) => {
+                    for waiter in waiters {
+                        waiter.tell(Err(error.clone().into()));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A timeout says nothing of whether the batch was stored. Each message has its digest, so it is
+/// safe to ask once more before the clients are told.
+async fn append_twice(
+    store: &SharedStore,
+    partition: Partition,
+    batch: Vec<Append>,
+) -> Result<Vec<Result<Appended, WriteError>>, StoreError> {
+    match store.append(partition, batch.clone()).await {
+        Err(StoreError::Unavailable(reason)) => {
+            tracing::debug!(partition = partition.get(), reason, "append repeated");
+            store.append(partition, batch).await
+        }
+        other => other,
+    }
+}
+
+impl Waiter {
+    fn tell(self, result: Result<Appended, WriteError>) {
+        match self {
+            Self::Session(session, id) => {
+                let result = result
+                    .map(|stored: Appended| Some((stored.id, stored.duplicate)))
+                    .map_err(|error| failure_of(&error));
+                if result == Err(StoreFailure::Gone) {
+                    session.restore();
+                }
+                session.handle.post(Input::Stored {
+                    id,
+                    result: soften(result),
+                });
+            }
+            Self::Caller(sender) => {
+                // A caller that went away does not want the answer.
+                drop(sender.send(result.map_err(|error| failure_of(&error))));
+            }
+        }
+    }
+}
+
+/// A missing record is not the end of a session: it is being written again, and the client may
+/// repeat its publish.
+fn soften(
+    result: Result<Option<(MessageId, bool)>, StoreFailure>,
+) -> Result<Option<(MessageId, bool)>, StoreFailure> {
+    match result {
+        Err(StoreFailure::Gone) => Err(StoreFailure::Unavailable),
+        other => other,
+    }
+}
+
+pub(crate) const fn failure_of(error: &WriteError) -> StoreFailure {
+    match error {
+        WriteError::Fenced => StoreFailure::Fenced,
+        WriteError::Gone => StoreFailure::Gone,
+        WriteError::Store(StoreError::NotReplicated) => StoreFailure::NotReplicated,
+        WriteError::Store(
+            StoreError::Unavailable(_) | StoreError::Corrupt(_) | StoreError::Layout(_),
+        ) => StoreFailure::Unavailable,
+    }
+}

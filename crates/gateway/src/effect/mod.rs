@@ -1,0 +1,210 @@
+//! What sessions decide, carried out: one file per kind of effect.
+
+mod append;
+mod claim;
+mod open;
+mod query;
+mod subscribe;
+
+use std::sync::Arc;
+
+pub(crate) use claim::Taken;
+use sparkway_protocol::{Code, FrameId, Partition};
+use sparkway_session::{AuthFailure, Cursors, Effect, Identity, Input};
+use sparkway_store::{Detach, Remember, WriteError};
+
+use crate::attached::Attached;
+use crate::clock::millis;
+use crate::connection::Connection;
+use sparkway_auth::AuthError;
+
+impl Connection {
+    /// Carries an effect out, or starts it. An answer that is known at once is returned; every
+    /// other comes by mail.
+    pub(crate) fn carry_out(&mut self, effect: Effect) -> Option<Input> {
+        match effect {
+            Effect::Send(event) => self.tell(&event),
+            Effect::Authenticate { token } => {
+                return Some(Input::Authenticated(self.authenticate(token.as_deref())));
+            }
+            Effect::Reauthenticate { id, token } => self.reauthenticate(id, &token),
+            Effect::Open(request) => self.open(*request),
+            Effect::Claim {
+                session,
+                heartbeat_token,
+            } => self.claim(session, heartbeat_token),
+            Effect::Attach(request) => self.attach(request),
+            Effect::Replay => {
+                if let Some(replay) = self.replay.take() {
+                    // The operation is gone only when the connection is.
+                    drop(replay.send(()));
+                }
+            }
+            Effect::Append(request) => return self.append(*request),
+            Effect::Announce(request) => return self.announce(*request),
+            Effect::Subscribe(request) => self.subscribe(*request),
+            Effect::Unsubscribe { id, topics } => self.unsubscribe(id, topics),
+            Effect::Query { id, request } => self.query(id, *request),
+            Effect::RememberGenerations {
+                generation,
+                confirmed,
+            } => {
+                self.remember_generations(generation, confirmed);
+            }
+            Effect::Detach { epoch: _, cursors } => self.detach(&cursors),
+            Effect::End { epoch: _ } => self.end(),
+            Effect::Close(request) => self.close(request),
+            Effect::Count(_) => {}
+        }
+        None
+    }
+
+    /// The session in use, for operations that only it can ask for.
+    pub(crate) fn in_use(&self) -> Option<Arc<Attached>> {
+        self.attached.as_ref().map(Arc::clone)
+    }
+
+    fn authenticate(&self, in_frame: Option<&str>) -> Result<Identity, AuthFailure> {
+        let shared = &self.worker.shared;
+        let token = self
+            .credential
+            .as_deref()
+            .or(in_frame)
+            .filter(|token| !token.is_empty());
+        let now_s = shared.clock.now().unix_ms / 1000;
+        match shared.verifier.load().admit(token, self.mode, now_s) {
+            Ok(admission) => Ok(Identity {
+                user: admission.user().cloned(),
+                grants: admission.grants().to_record().into(),
+                expires_at_ms: admission.expires_at_ms(),
+            }),
+            Err(error) => Err(failure_of(&error, token.is_none())),
+        }
+    }
+
+    /// A new credential for a live session: checks it, and drops what it does not grant.
+    fn reauthenticate(&self, id: Option<FrameId>, token: &str) {
+        let Some(attached) = self.in_use() else {
+            return;
+        };
+        let shared = &self.worker.shared;
+        let now_s = shared.clock.now().unix_ms / 1000;
+        let admission = match shared.verifier.load().admit(Some(token), self.mode, now_s) {
+            Ok(admission) => admission,
+            Err(error) => {
+                let result = Err(failure_of(&error, false));
+                let dropped_topics = Vec::new();
+                self.handle.post(Input::Refreshed {
+                    id,
+                    result,
+                    dropped_topics,
+                });
+                return;
+            }
+        };
+        let identity = Identity {
+            user: admission.user().cloned(),
+            grants: admission.grants().to_record().into(),
+            expires_at_ms: admission.expires_at_ms(),
+        };
+        let same_user = identity.user == attached.user;
+        let grants = admission.grants().clone();
+        let shared = Arc::clone(shared);
+        self.worker.shared.tasks.spawn(async move {
+            let mut dropped_topics = Vec::new();
+            if same_user {
+                attached.set_grants(grants, identity.expires_at_ms);
+                dropped_topics = attached.drop_ungranted();
+                let mut change = Remember::nothing(attached.session, attached.epoch());
+                change.grants = Some((identity.grants.clone(), identity.expires_at_ms));
+                change.unsubscribed.clone_from(&dropped_topics);
+                let written = shared.store.remember(change).await;
+                attached.after_write(&written);
+            }
+            let result = Ok(identity);
+            attached.handle.post(Input::Refreshed {
+                id,
+                result,
+                dropped_topics,
+            });
+        });
+    }
+
+    fn remember_generations(&self, generation: u32, confirmed: u32) {
+        let Some(attached) = self.in_use() else {
+            return;
+        };
+        attached.set_generations(generation, confirmed);
+        self.worker.shared.tasks.spawn(async move {
+            let mut change = Remember::nothing(attached.session, attached.epoch());
+            change.generations = Some((generation, confirmed));
+            let written = attached.worker.shared.store.remember(change).await;
+            attached.after_write(&written);
+        });
+    }
+
+    /// The session loses its connection and stays resumable.
+    fn detach(&self, cursors: &Cursors) {
+        let Some(attached) = self.in_use() else {
+            return;
+        };
+        attached.leave();
+        let shared = Arc::clone(&self.worker.shared);
+        let detach = Detach {
+            session: attached.session,
+            epoch: attached.epoch(),
+            cursors: cursors.ids().to_vec(),
+            window_ms: millis(shared.settings.session.resume_window),
+        };
+        let partition: Partition = attached.session.partition();
+        self.worker.shared.tasks.spawn(async move {
+            // Not written, the session stays attached to this node until a claim or the end of
+            // the node's lease: resumable all the same.
+            if let Err(error) = shared.store.detach(partition, vec![detach]).await {
+                tracing::debug!(session = %attached.session, %error, "detach not written");
+            }
+        });
+    }
+
+    fn end(&self) {
+        let Some(attached) = self.in_use() else {
+            return;
+        };
+        attached.leave();
+        self.worker.shared.tasks.spawn(async move {
+            let epoch = attached.epoch();
+            if let Err(error) = attached
+                .worker
+                .shared
+                .store
+                .end(attached.session, epoch)
+                .await
+            {
+                tracing::debug!(session = %attached.session, %error, "end not written");
+            }
+        });
+    }
+}
+
+impl Attached {
+    /// What a fenced write means for the connection that made it.
+    pub(crate) fn after_write(self: &Arc<Self>, written: &Result<(), WriteError>) {
+        match written {
+            Ok(()) | Err(WriteError::Store(_)) => {}
+            Err(WriteError::Fenced) => self.handle.post(Input::Superseded {
+                epoch: sparkway_protocol::Epoch(u64::MAX),
+            }),
+            Err(WriteError::Gone) => self.restore(),
+        }
+    }
+}
+
+const fn failure_of(error: &AuthError, missing: bool) -> AuthFailure {
+    if missing {
+        return AuthFailure::Missing;
+    }
+    match error.code() {
+        Code::TokenExpired => AuthFailure::Expired,
+        _ => AuthFailure::Invalid,
+    }
+}

@@ -1,0 +1,386 @@
+//! Join topics, and leave them.
+
+use std::sync::Arc;
+
+use sparkway_protocol::event::{Rejected, Subscribed};
+use sparkway_protocol::{Code, FrameId, MessageId, Since, TopicName};
+use sparkway_session::{Input, StoreFailure, SubscribeOutcome, SubscribeRequest};
+use sparkway_store::record::Range;
+use sparkway_store::{Remember, StoreError, Subscription, Want, WriteError};
+use sparkway_topic::{Window, missing_before};
+
+use crate::appender::failure_of;
+use crate::attached::{Attached, Sub};
+use crate::connection::Connection;
+
+/// Entries per page of a `since` replay.
+const PAGE: usize = 64;
+
+/// Where a subscription's replay begins.
+#[derive(Clone, Copy, Debug)]
+struct From {
+    after: MessageId,
+    recovered: bool,
+}
+
+impl Connection {
+    pub(super) fn subscribe(&mut self, request: SubscribeRequest) {
+        let Some(attached) = self.in_use() else {
+            return;
+        };
+        self.worker.shared.tasks.spawn(async move {
+            let id = request.id.clone();
+            let result = attached.subscribe(request).await.map(Box::new);
+            if result == Err(StoreFailure::Gone) {
+                attached.restore();
+            }
+            let result = result.map_err(|failure| match failure {
+                StoreFailure::Gone => StoreFailure::Unavailable,
+                other => other,
+            });
+            attached.handle.post(Input::Subscribed { id, result });
+        });
+    }
+
+    pub(super) fn unsubscribe(&mut self, id: Option<FrameId>, topics: Vec<Box<str>>) {
+        let Some(attached) = self.in_use() else {
+            return;
+        };
+        let names: Vec<TopicName> = topics
+            .iter()
+            .filter_map(|text| TopicName::parse(text).ok())
+            .collect();
+        let left = attached.leave_topics(&names);
+        self.worker.shared.tasks.spawn(async move {
+            let mut change = Remember::nothing(attached.session, attached.epoch());
+            change.unsubscribed = left;
+            let written = attached.worker.shared.store.remember(change).await;
+            attached.after_write(&written);
+            let result = match written {
+                // The topic is left on this node; a record that is written again will say so.
+                Ok(()) | Err(WriteError::Gone) => Ok(()),
+                Err(error) => Err(failure_of(&error)),
+            };
+            attached
+                .handle
+                .post(Input::Unsubscribed { id, topics, result });
+        });
+    }
+}
+
+impl Attached {
+    /// Leaves topics at once; what was queued already is still written.
+    fn leave_topics(&self, names: &[TopicName]) -> Vec<TopicName> {
+        let mut hub = self.worker.hub();
+        let mut left = Vec::new();
+        self.subs().retain(|sub| {
+            let leaves = names.contains(&sub.topic);
+            if leaves {
+                hub.leave(&sub.topic, sub.slot);
+                self.worker.shared.unwant(&sub.topic);
+                left.push(sub.topic.clone());
+            }
+            !leaves
+        });
+        left
+    }
+
+    async fn subscribe(
+        self: &Arc<Self>,
+        request: SubscribeRequest,
+    ) -> Result<SubscribeOutcome, StoreFailure> {
+        let shared = Arc::clone(&self.worker.shared);
+        let grants = self.grants.load_full();
+        let mut rejected = request.rejected;
+        let mut topics = Vec::with_capacity(request.topics.len());
+        for topic in request.topics {
+            if shared.may_subscribe(&grants, &topic, self.user.as_ref(), self.session) {
+                topics.push(topic);
+            } else {
+                rejected.push(Rejected {
+                    topic: topic.as_str().into(),
+                    code: Code::Forbidden,
+                });
+            }
+        }
+        let result = self
+            .join_all(&topics, request.since, request.echo, request.presence)
+            .await;
+        if result.is_err() {
+            // Those that are joined by now keep an interest of their own.
+            topics.iter().for_each(|topic| shared.unwant(topic));
+        }
+        result.map(|granted| SubscribeOutcome { granted, rejected })
+    }
+
+    /// Makes the topics live, writes them into the record, then joins each: a crash in between
+    /// leaves a subscription that begins earlier than the client was told, never later.
+    async fn join_all(
+        self: &Arc<Self>,
+        topics: &[TopicName],
+        since: Since,
+        echo: bool,
+        presence: bool,
+    ) -> Result<Vec<Subscribed>, StoreFailure> {
+        let shared = Arc::clone(&self.worker.shared);
+        shared
+            .make_live(topics)
+            .await
+            .map_err(|_| StoreFailure::Unavailable)?;
+        for topic in topics {
+            let Some(lot) = shared.lot_of(topic) else {
+                continue;
+            };
+            let reached = lot.log().position();
+            self.worker
+                .wait_for(shared.layout.of(topic.as_str()), reached)
+                .await;
+        }
+        let starts: Vec<MessageId> = topics.iter().map(|topic| self.start_of(topic)).collect();
+        self.remember(topics, &starts, echo, presence).await?;
+        let mut granted = Vec::with_capacity(topics.len());
+        for (topic, start) in topics.iter().zip(starts) {
+            let from = self.replay_from(topic, since, start).await?;
+            let sub = Subscription {
+                topic: topic.clone(),
+                start,
+                echo,
+                presence,
+            };
+            granted.push(self.join_one(sub, from).await?);
+        }
+        Ok(granted)
+    }
+
+    /// Where a subscription made now begins: this worker's position, or the topic's newest id
+    /// where that is known to be later.
+    fn start_of(&self, topic: &TopicName) -> MessageId {
+        let shared = &self.worker.shared;
+        let position = self.worker.hub().position(shared.layout.of(topic.as_str()));
+        let newest = shared
+            .lot_of(topic)
+            .map(|lot| lot.log().newest_until(topic, position));
+        position.max(newest.unwrap_or_default())
+    }
+
+    async fn remember(
+        &self,
+        topics: &[TopicName],
+        starts: &[MessageId],
+        echo: bool,
+        presence: bool,
+    ) -> Result<(), StoreFailure> {
+        let mut change = Remember::nothing(self.session, self.epoch());
+        change.subscribed = topics
+            .iter()
+            .zip(starts)
+            .map(|(topic, &start)| Subscription {
+                topic: topic.clone(),
+                start,
+                echo,
+                presence,
+            })
+            .collect();
+        if change.subscribed.is_empty() {
+            return Ok(());
+        }
+        self.worker
+            .shared
+            .store
+            .remember(change)
+            .await
+            .map_err(|error| failure_of(&error))
+    }
+
+    /// Where the replay of a subscription begins, and whether all of it is still there.
+    async fn replay_from(
+        &self,
+        topic: &TopicName,
+        since: Since,
+        start: MessageId,
+    ) -> Result<Option<From>, StoreFailure> {
+        let shared = &self.worker.shared;
+        match since {
+            Since::Now => Ok(None),
+            Since::Id(after) => {
+                let want = Want {
+                    topic: topic.clone(),
+                    after,
+                };
+                let partition = shared.layout.of(topic.as_str());
+                let pages = shared.store.read(partition, vec![want], 1).await;
+                let page = pages.map_err(unavailable)?.into_iter().next();
+                let first = page.as_ref().and_then(|page| page.entries.first());
+                let window = Window {
+                    now_ms: 0,
+                    age_ms: u64::MAX,
+                };
+                let first = first.map(AsRef::as_ref);
+                let gap = missing_before(topic, after, first, start, window);
+                // A topic without any entry after `after` has lost nothing if its newest id is
+                // not behind it, which only its own tip can say.
+                let recovered = match (gap, first) {
+                    (None, _) => true,
+                    (Some(_), Some(_)) => false,
+                    (Some(_), None) => {
+                        shared.store.tip(topic.clone()).await.map_err(unavailable)? <= after
+                    }
+                };
+                Ok(Some(From { after, recovered }))
+            }
+            Since::Rewind(count) => {
+                let range = Range {
+                    topic: topic.clone(),
+                    after: MessageId::ZERO,
+                    before: None,
+                    limit: count,
+                    reverse: true,
+                };
+                if count == 0 {
+                    return Ok(Some(From {
+                        after: start,
+                        recovered: true,
+                    }));
+                }
+                let page = shared.store.history(range).await.map_err(unavailable)?;
+                let after = page.entries.last().map_or(start, |oldest| oldest.prev);
+                let recovered = page.entries.len() == count || after == MessageId::ZERO;
+                Ok(Some(From { after, recovered }))
+            }
+        }
+    }
+
+    /// Replays what was asked for, then joins the topic at exactly the position reached.
+    async fn join_one(
+        self: &Arc<Self>,
+        sub: Subscription,
+        from: Option<From>,
+    ) -> Result<Subscribed, StoreFailure> {
+        let recovered = from.is_none_or(|from| from.recovered);
+        let mut after = from.map_or(sub.start, |from| from.after);
+        let partition = self.worker.shared.layout.of(sub.topic.as_str());
+        let bound = self.worker.hub().position(partition);
+        while from.is_some() && after < bound {
+            let want = Want {
+                topic: sub.topic.clone(),
+                after,
+            };
+            let pages = self
+                .worker
+                .shared
+                .store
+                .read(partition, vec![want], PAGE)
+                .await;
+            let Some(page) = pages.map_err(unavailable)?.into_iter().next() else {
+                break;
+            };
+            let last = page
+                .entries
+                .iter()
+                .map(|entry| entry.id)
+                .filter(|id| *id <= bound)
+                .max();
+            for entry in page.entries.into_iter().filter(|entry| entry.id <= bound) {
+                self.push_replayed(&sub, entry).await;
+            }
+            match last {
+                Some(last) if page.more => after = last,
+                Some(_) | None => break,
+            }
+        }
+        let replayed = from.is_some().then(|| bound.max(after));
+        Ok(self.enter(sub, replayed, recovered).await)
+    }
+
+    async fn push_replayed(&self, sub: &Subscription, entry: sparkway_store::SharedEntry) {
+        if !entry.is_for(self.session, sub.echo) {
+            return;
+        }
+        let event = sparkway_protocol::Event::Message(entry);
+        let Some(frame) = sparkway_dialect::encode(self.seat.format, &event) else {
+            return;
+        };
+        while self.seat.outbox.push(frame.clone()) == sparkway_socket::Push::Full {
+            self.wait_for_room().await;
+        }
+    }
+
+    /// Takes the place in the hub: one step without an await. With `replayed`, entries between it
+    /// and this worker's position are queued in the same step; everything later comes from the hub.
+    async fn enter(
+        self: &Arc<Self>,
+        sub: Subscription,
+        replayed: Option<MessageId>,
+        recovered: bool,
+    ) -> Subscribed {
+        let position = self.take_place(&sub, replayed);
+        if position > sub.start {
+            // Something came in between: let the record begin where the client's view does.
+            let topics = std::slice::from_ref(&sub.topic);
+            let written = self
+                .remember(topics, &[position], sub.echo, sub.presence)
+                .await;
+            if let Err(failure) = written {
+                tracing::debug!(session = %self.session, ?failure, "start not written");
+            }
+        }
+        Subscribed {
+            topic: sub.topic,
+            position,
+            recovered,
+        }
+    }
+
+    fn take_place(&self, sub: &Subscription, replayed: Option<MessageId>) -> MessageId {
+        let Subscription {
+            topic,
+            start,
+            echo,
+            presence,
+        } = sub;
+        let shared = &self.worker.shared;
+        let mut hub = self.worker.hub();
+        let position = hub.position(shared.layout.of(topic.as_str()));
+        let Some(lot) = shared.lot_of(topic) else {
+            return position;
+        };
+        let (newest, between) = {
+            let log = lot.log();
+            let between = replayed.map(|from| log.between(topic, from, position));
+            (
+                log.newest_until(topic, position),
+                between.unwrap_or_default(),
+            )
+        };
+        for entry in between
+            .into_iter()
+            .filter(|entry| entry.is_for(self.session, *echo))
+        {
+            self.tell(&sparkway_protocol::Event::Message(entry));
+        }
+        let mut subs = self.subs();
+        if let Some(known) = subs.iter_mut().find(|known| known.topic == *topic) {
+            // Subscribed already: only the way of it changes.
+            hub.leave(topic, known.slot);
+            (known.slot, _) = hub.join(topic, &self.seat, known.start, *echo);
+            (known.echo, known.presence) = (*echo, *presence);
+            shared.unwant(topic);
+        } else {
+            let start = position.max(*start);
+            let (slot, _) = hub.join(topic, &self.seat, start, *echo);
+            let topic = topic.clone();
+            subs.push(Sub {
+                topic,
+                start,
+                echo: *echo,
+                presence: *presence,
+                slot,
+            });
+        }
+        newest
+    }
+}
+
+fn unavailable(error: StoreError) -> StoreFailure {
+    failure_of(&error.into())
+}

@@ -1,0 +1,67 @@
+//! A node's sign of life, and the sweeping up after nodes and sessions that have none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sparkway_store::NodeLease;
+
+use crate::clock::millis;
+use crate::drain::Phase;
+use crate::shared::Shared;
+
+/// How long a lease holds (core.md 3).
+const LEASE: Duration = Duration::from_secs(15);
+/// How often it is renewed.
+const RENEWAL: Duration = Duration::from_secs(5);
+/// How often lapsed leases and expired sessions are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Sessions per sweep and partition.
+const SWEEP_BATCH: usize = 200;
+
+/// Renews the lease for as long as the node lives.
+pub(crate) async fn renew(shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(RENEWAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut phase = shared.phase.subscribe();
+    loop {
+        // A node that begins to drain says so at once: the pace of all depends on it.
+        tokio::select! {
+            _ = ticks.tick() => {}
+            changed = phase.changed() => if changed.is_err() { return },
+        }
+        if *shared.phase.borrow() == Phase::Done {
+            return;
+        }
+        let lease = NodeLease {
+            node: shared.id.clone(),
+            connections: shared.connections(),
+            spare_accepts_per_second: shared.settings.drain.max_rate,
+            draining: *shared.phase.borrow() >= Phase::Closing,
+        };
+        if let Err(error) = shared.store.lease(lease, millis(LEASE)).await {
+            tracing::warn!(%error, "lease not renewed");
+        }
+    }
+}
+
+/// Detaches sessions of dead nodes and removes expired ones, each once in the cluster.
+pub(crate) async fn sweep(shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let window_ms = shared.session.resume_window_ms;
+    loop {
+        ticks.tick().await;
+        for partition in shared.layout.iter() {
+            loop {
+                match shared.store.sweep(partition, window_ms, SWEEP_BATCH).await {
+                    Ok(expired) if expired.len() >= SWEEP_BATCH => {}
+                    Ok(_) => break,
+                    Err(error) => {
+                        tracing::debug!(%error, "sweep skipped");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}

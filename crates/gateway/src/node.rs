@@ -1,0 +1,464 @@
+//! Builds one node from its stations and runs it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use sparkway_auth::Verifier;
+use sparkway_hub::{LogBounds, PartitionLog, Positions};
+use sparkway_protocol::{MessageId, NodeId, Partition};
+use sparkway_session::{TokenKey, Tokens};
+use sparkway_socket::origin::{InvalidOriginPattern, OriginPattern};
+use sparkway_socket::{AcceptSettings, Acceptor, listen};
+use sparkway_store::{Feed, SharedStore, StoreError};
+use tokio::runtime::{Builder, Handle as Runtime};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::InternalRoutes;
+use crate::clock::{Clock, millis};
+use crate::drain::{self, Phase};
+use crate::feed::Reader;
+use crate::routes::{PublicRoutes, SpawnOn};
+use crate::settings::Settings;
+use crate::shared::{Lot, Shared};
+use crate::tasks::Tasks;
+use crate::worker::{FanOut, Inlet, Worker};
+use crate::{control, lease};
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store does not answer: try again.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A key for tokens cannot be used.
+    #[error(transparent)]
+    Key(#[from] sparkway_auth::KeyError),
+    /// A pattern of `server.allowed_origins` is none.
+    #[error("server.allowed_origins: {0}")]
+    Origin(InvalidOriginPattern),
+    /// A thread or runtime could not be made.
+    #[error("cannot start a worker: {0}")]
+    Worker(#[from] std::io::Error),
+}
+
+/// A running node. Dropped, it ends at once, as if killed; [`Node::drain`] ends it in good order.
+#[derive(Debug)]
+pub struct Node {
+    shared: Arc<Shared>,
+    workers: Vec<Arc<Worker>>,
+    threads: Vec<JoinHandle<()>>,
+    accepting: CancellationToken,
+    running: CancellationToken,
+    public: SocketAddr,
+    internal: SocketAddr,
+}
+
+/// A thread with its runtime.
+#[derive(Debug)]
+struct Thread {
+    runtime: Runtime,
+    join: JoinHandle<()>,
+}
+
+/// What the node listens on. Bound before anything else, so that a taken port is found at once.
+#[derive(Debug)]
+struct Listeners {
+    public: TcpListener,
+    internal: TcpListener,
+}
+
+impl Node {
+    /// Starts a node with `workers` threads for connections (0: one per core).
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, nothing is left running.
+    pub async fn start(
+        settings: Settings,
+        store: SharedStore,
+        workers: usize,
+    ) -> Result<Self, StartError> {
+        let listeners = Listeners::bind(&settings)?;
+        let running = CancellationToken::new();
+        let stop = running.clone().drop_guard();
+        let workers = match workers {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            some => some,
+        };
+        let threads: Vec<Thread> = (0..=workers)
+            .map(|at| Thread::start(at, workers, &running))
+            .collect::<Result<_, _>>()?;
+        let (Some(first), Some(admin)) = (threads.first(), threads.last()) else {
+            return Err(std::io::Error::other("no thread").into());
+        };
+        let (public, internal) = listeners.addresses()?;
+        let (node, parts) = Parts::gather(settings, store, &threads, workers).await?;
+        let workers = parts.run(&node, &threads);
+        let accepting = CancellationToken::new();
+        for (worker, thread) in workers.iter().zip(&threads) {
+            accept(
+                worker,
+                &thread.runtime,
+                listeners.public.try_clone()?,
+                &accepting,
+            );
+        }
+        serve_internal(&node, &admin.runtime, listeners.internal, &running);
+        first.runtime.spawn(lease::renew(Arc::clone(&node)));
+        first.runtime.spawn(lease::sweep(Arc::clone(&node)));
+        stop.disarm();
+        let threads = threads.into_iter().map(|thread| thread.join).collect();
+        Ok(Self {
+            shared: node,
+            workers,
+            threads,
+            accepting,
+            running,
+            public,
+            internal,
+        })
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub const fn public_address(&self) -> SocketAddr {
+        self.public
+    }
+
+    /// Where operators connect.
+    #[must_use]
+    pub const fn internal_address(&self) -> SocketAddr {
+        self.internal
+    }
+
+    /// The node's name in the cluster.
+    #[must_use]
+    pub fn id(&self) -> &NodeId {
+        &self.shared.id
+    }
+
+    /// Connections that are open now.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.shared.connections()
+    }
+
+    /// Waits until a station that the node cannot live without has ended. Its clients sit
+    /// connected and deaf: end the process, so that they resume elsewhere.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn failed(&self) {
+        self.shared.failed.cancelled().await;
+    }
+
+    /// Sends the clients away at the measured pace and ends the node (core.md 7).
+    ///
+    /// # Cancel safety
+    /// Dropped, the node ends at once, as if killed.
+    pub async fn drain(self) {
+        let accepting = self.accepting.clone();
+        let mut phase = self.shared.phase.subscribe();
+        let stop_accepting = async move {
+            if phase
+                .wait_for(|phase| *phase >= Phase::Closing)
+                .await
+                .is_ok()
+            {
+                accepting.cancel();
+            }
+        };
+        tokio::join!(drain::drain(&self.shared), stop_accepting);
+    }
+
+    /// Ends the node at once, as if killed: nothing is written, nobody is told.
+    pub fn kill(mut self) {
+        self.running.cancel();
+        for thread in self.threads.drain(..) {
+            // A worker that panicked has ended, too.
+            drop(thread.join());
+        }
+        self.workers.clear();
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.running.cancel();
+    }
+}
+
+impl Thread {
+    fn start(at: usize, workers: usize, running: &CancellationToken) -> std::io::Result<Self> {
+        let name = if at < workers {
+            format!("worker-{at}")
+        } else {
+            "internal".to_owned()
+        };
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let running = running.clone();
+        let join = std::thread::Builder::new().name(name).spawn(move || {
+            runtime.block_on(running.cancelled());
+            // What still runs is dropped where it stands.
+            runtime.shutdown_background();
+        })?;
+        Ok(Self {
+            runtime: handle,
+            join,
+        })
+    }
+}
+
+impl Listeners {
+    fn bind(settings: &Settings) -> Result<Self, StartError> {
+        let bind =
+            |address| listen(address).map_err(|source| StartError::Listen { address, source });
+        Ok(Self {
+            public: bind(settings.server.listen)?,
+            internal: bind(settings.internal.listen)?,
+        })
+    }
+
+    fn addresses(&self) -> std::io::Result<(SocketAddr, SocketAddr)> {
+        Ok((self.public.local_addr()?, self.internal.local_addr()?))
+    }
+}
+
+/// What runs besides the connections.
+struct Parts {
+    feeds: Vec<(Partition, MessageId, Feed)>,
+    inlets: Vec<mpsc::Receiver<FanOut>>,
+    control: mpsc::Receiver<sparkway_store::Control>,
+    positions: Positions,
+}
+
+impl Parts {
+    /// Asks the store for what the node needs to know, on the threads that will use it.
+    async fn gather(
+        settings: Settings,
+        store: SharedStore,
+        threads: &[Thread],
+        workers: usize,
+    ) -> Result<(Arc<Shared>, Self), StartError> {
+        let verifier = Verifier::new(settings.auth.clone())?;
+        let origins = origins(&settings)?;
+        let secret = store.cluster_key().await?;
+        let layout = store.partitions();
+        let mut positions: Positions = Positions::default();
+        let mut lots = Vec::new();
+        let mut feeds = Vec::new();
+        for partition in layout.iter() {
+            let clock = store.clock(partition).await?;
+            if let Some(position) = positions.get_mut(partition.index()) {
+                *position = clock;
+            }
+            let feed = on(threads, partition.index() % workers.max(1), {
+                let store = Arc::clone(&store);
+                async move { store.feed(partition) }
+            })
+            .await?;
+            lots.push(Lot::new(
+                PartitionLog::new(clock, LogBounds::default()),
+                feed.handle.clone(),
+            ));
+            feeds.push((partition, clock, feed));
+        }
+        let id = settings
+            .server
+            .node_id
+            .clone()
+            .unwrap_or_else(random_node_id);
+        let control = on(threads, 0, {
+            let (store, id) = (Arc::clone(&store), id.clone());
+            async move { store.control(&id) }
+        })
+        .await?;
+        let (inlet_ends, inlets) = (0..workers).map(|_| Inlet::channel()).unzip();
+        let shared = Arc::new(Shared {
+            id,
+            session: session_settings(&settings),
+            settings,
+            origins,
+            store,
+            layout,
+            tokens: Tokens::new(vec![TokenKey { id: 1, secret }]),
+            verifier: ArcSwap::from_pointee(verifier),
+            clock: Clock::start(),
+            lots,
+            inlets: inlet_ends,
+            registry: crate::registry::Registry::default(),
+            tasks: Tasks::default(),
+            phase: watch::channel(Phase::Serving).0,
+            failed: CancellationToken::new(),
+            open: Arc::default(),
+            workers: std::sync::OnceLock::new(),
+        });
+        Ok((
+            shared,
+            Self {
+                feeds,
+                inlets,
+                control,
+                positions,
+            },
+        ))
+    }
+
+    /// Starts readers, appenders, hubs and the control channel.
+    fn run(self, shared: &Arc<Shared>, threads: &[Thread]) -> Vec<Arc<Worker>> {
+        let workers: Vec<Arc<Worker>> = self
+            .inlets
+            .iter()
+            .map(|_| Worker::new(shared, self.positions))
+            .collect();
+        let weak = workers.iter().map(Arc::downgrade).collect();
+        drop(shared.workers.set(weak));
+        for ((worker, inlet), thread) in workers.iter().zip(self.inlets).zip(threads) {
+            thread.runtime.spawn(Arc::clone(worker).fan_out(inlet));
+            thread.runtime.spawn(Arc::clone(worker).watch_deadlines());
+        }
+        for (partition, clock, feed) in self.feeds {
+            let at = partition.index() % workers.len().max(1);
+            let Some(thread) = threads.get(at) else {
+                continue;
+            };
+            let reader = Reader::new(shared, partition, clock);
+            let failed = shared.failed.clone();
+            thread.runtime.spawn(async move {
+                // Also when the reader panics: the guard is dropped with it.
+                let _failed = failed.drop_guard();
+                reader.run(feed).await;
+            });
+            let shared = Arc::clone(shared);
+            thread.runtime.spawn(async move {
+                let _failed = shared.failed.clone().drop_guard();
+                if let Some(lot) = shared.lot(partition) {
+                    lot.appender.run(partition, Arc::clone(&shared.store)).await;
+                }
+            });
+        }
+        if let Some(first) = threads.first() {
+            first
+                .runtime
+                .spawn(control::listen(Arc::clone(shared), self.control));
+        }
+        workers
+    }
+}
+
+/// Runs a piece of the start on a worker's runtime, so that what it spawns lives there.
+async fn on<F>(threads: &[Thread], at: usize, future: F) -> std::io::Result<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let thread = threads
+        .get(at)
+        .ok_or_else(|| std::io::Error::other("no thread"))?;
+    thread
+        .runtime
+        .spawn(future)
+        .await
+        .map_err(std::io::Error::other)
+}
+
+fn accept(
+    worker: &Arc<Worker>,
+    runtime: &Runtime,
+    listener: TcpListener,
+    accepting: &CancellationToken,
+) {
+    let routes = Arc::new(PublicRoutes {
+        worker: Arc::clone(worker),
+    });
+    let spawn = SpawnOn(worker.shared.tasks.clone());
+    let acceptor = Acceptor::new(AcceptSettings::default(), routes, spawn);
+    let accepting = accepting.clone();
+    runtime.spawn(async move {
+        if let Err(error) = acceptor.run(listener, accepting).await {
+            tracing::error!(%error, "public listener ended");
+        }
+    });
+}
+
+fn serve_internal(
+    shared: &Arc<Shared>,
+    runtime: &Runtime,
+    listener: TcpListener,
+    running: &CancellationToken,
+) {
+    let routes = Arc::new(InternalRoutes {
+        shared: Arc::clone(shared),
+    });
+    let spawn = SpawnOn(Tasks::default());
+    let acceptor = Acceptor::new(AcceptSettings::default(), routes, spawn);
+    let running = running.clone();
+    runtime.spawn(async move {
+        if let Err(error) = acceptor.run(listener, running).await {
+            tracing::error!(%error, "internal listener ended");
+        }
+    });
+}
+
+fn origins(settings: &Settings) -> Result<Vec<OriginPattern>, StartError> {
+    settings
+        .server
+        .allowed_origins
+        .iter()
+        .map(|text| text.parse().map_err(StartError::Origin))
+        .collect()
+}
+
+fn random_node_id() -> NodeId {
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let host: String = host
+        .trim()
+        .chars()
+        .filter(|symbol| !symbol.is_control())
+        .take(64)
+        .collect();
+    let random: u64 = rand::random();
+    let name = format!(
+        "{}-{random:016x}",
+        if host.is_empty() { "node" } else { &host }
+    );
+    NodeId::parse(&name).unwrap_or_else(|_| unreachable_node_id())
+}
+
+/// A name of hexadecimal digits obeys every rule, so this is only reached if the rules change.
+fn unreachable_node_id() -> NodeId {
+    loop {
+        if let Ok(id) = NodeId::parse(&format!("{:016x}", rand::random::<u64>())) {
+            return id;
+        }
+    }
+}
+
+fn session_settings(settings: &Settings) -> sparkway_session::SessionSettings {
+    let (session, limits) = (&settings.session, &settings.limits);
+    sparkway_session::SessionSettings {
+        heartbeat_interval_ms: millis(session.heartbeat_interval),
+        resume_window_ms: millis(session.resume_window),
+        connect_timeout_ms: millis(session.connect_timeout),
+        token_rotation_ms: millis(session.token_rotation),
+        topics_per_session: limits.topics_per_session,
+        frames_per_second: limits.frames_per_second,
+        frames_burst: limits.frames_burst,
+        only_one_per_user: session.per_user == Some(1),
+        ..sparkway_session::SessionSettings::default()
+    }
+}

@@ -1,0 +1,248 @@
+//! Which topics of a partition are live on this node, and the ring of each.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sparkway_protocol::{Entry, MessageId, TopicName};
+use sparkway_topic::{Ring, RingBounds, Verdict, judge};
+
+/// How much memory the rings of one partition may take.
+#[derive(Clone, Copy, Debug)]
+pub struct LogBounds {
+    /// Entries per topic.
+    pub entries: usize,
+    /// Payload bytes per topic, while the partition's budget allows it.
+    pub bytes: usize,
+    /// Payload bytes of all topics of the partition together.
+    pub total_bytes: usize,
+    /// How much wider than a ring a backfill may make it, for a storm of resumes.
+    pub backfill_factor: usize,
+}
+
+impl Default for LogBounds {
+    fn default() -> Self {
+        Self {
+            entries: 256,
+            bytes: 256 * 1024,
+            total_bytes: 64 << 20,
+            backfill_factor: 4,
+        }
+    }
+}
+
+/// How far back the memory of this node reaches for a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// The topic is not live (yet).
+    NotLive,
+    /// Everything after the asked id is in the ring.
+    Whole,
+    /// The ring begins only after this id.
+    From(MessageId),
+}
+
+/// The live topics of a partition on this node. Written by the partition's reader; workers read
+/// rings and count their interest. Behind a lock that is held for microseconds.
+#[derive(Debug)]
+pub struct PartitionLog {
+    position: MessageId,
+    bounds: LogBounds,
+    bytes: usize,
+    topics: HashMap<TopicName, Topic>,
+}
+
+#[derive(Debug)]
+struct Topic {
+    ring: Option<Ring>,
+    /// Workers with seats, and operations that need the topic live.
+    interest: u32,
+    /// When the interest ended, in monotonic milliseconds.
+    idle_since_ms: u64,
+}
+
+impl PartitionLog {
+    /// No topic yet; the partition's newest id is `position`.
+    #[must_use]
+    pub fn new(position: MessageId, bounds: LogBounds) -> Self {
+        Self {
+            position,
+            bounds,
+            bytes: 0,
+            topics: HashMap::new(),
+        }
+    }
+
+    /// Everything up to this id is applied for all live topics.
+    #[must_use]
+    pub const fn position(&self) -> MessageId {
+        self.position
+    }
+
+    /// Moves the position forward.
+    pub fn reached(&mut self, position: MessageId) {
+        self.position = self.position.max(position);
+    }
+
+    /// Notes an interest in a topic. Says whether the reader has to follow it.
+    #[must_use]
+    pub fn want(&mut self, topic: &TopicName) -> bool {
+        if let Some(known) = self.topics.get_mut(topic) {
+            known.interest += 1;
+            return false;
+        }
+        self.topics.insert(
+            topic.clone(),
+            Topic {
+                ring: None,
+                interest: 1,
+                idle_since_ms: 0,
+            },
+        );
+        true
+    }
+
+    /// Takes an interest back.
+    pub fn unwant(&mut self, topic: &TopicName, now_mono_ms: u64) {
+        if let Some(known) = self.topics.get_mut(topic) {
+            known.interest = known.interest.saturating_sub(1);
+            known.idle_since_ms = now_mono_ms;
+        }
+    }
+
+    /// Removes the topics that nobody wanted for `linger_ms`, and names them.
+    pub fn forget_idle(&mut self, now_mono_ms: u64, linger_ms: u64) -> Vec<TopicName> {
+        let idle: Vec<TopicName> = self
+            .topics
+            .iter()
+            .filter(|(_, topic)| {
+                topic.interest == 0
+                    && topic.ring.is_some()
+                    && now_mono_ms.saturating_sub(topic.idle_since_ms) >= linger_ms
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in &idle {
+            if let Some(Topic {
+                ring: Some(ring), ..
+            }) = self.topics.remove(name)
+            {
+                self.bytes -= ring.bytes();
+            }
+        }
+        idle
+    }
+
+    /// The topic is live at `tip`.
+    pub fn live(&mut self, topic: &TopicName, tip: MessageId) {
+        self.reached(tip);
+        if let Some(known) = self.topics.get_mut(topic)
+            && known.ring.is_none()
+        {
+            known.ring = Some(Ring::new(tip));
+        }
+    }
+
+    /// Judges an entry against what is known of its topic; `None` for a topic that is not live.
+    #[must_use]
+    pub fn judge(&self, entry: &Entry) -> Option<Verdict> {
+        let ring = self.topics.get(&entry.topic)?.ring.as_ref()?;
+        Some(judge(ring.last(), entry))
+    }
+
+    /// Keeps an entry that continues its topic.
+    pub fn push(&mut self, entry: Arc<Entry>) {
+        self.reached(entry.id);
+        let bounds = self.ring_bounds(1);
+        if let Some(Topic {
+            ring: Some(ring), ..
+        }) = self.topics.get_mut(&entry.topic)
+        {
+            let before = ring.bytes();
+            ring.push(entry, bounds);
+            self.bytes = self.bytes + ring.bytes() - before;
+        }
+    }
+
+    /// The live topics with the newest id of each.
+    #[must_use]
+    pub fn live_topics(&self) -> Vec<(TopicName, MessageId)> {
+        self.topics
+            .iter()
+            .filter_map(|(name, topic)| Some((name.clone(), topic.ring.as_ref()?.last())))
+            .collect()
+    }
+
+    /// How many topics are live or about to be.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.topics.len()
+    }
+
+    /// Whether no topic is live or about to be.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.topics.is_empty()
+    }
+
+    /// Payload bytes in all rings.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How far back the ring of a topic reaches, seen from `after`.
+    #[must_use]
+    pub fn coverage(&self, topic: &TopicName, after: MessageId) -> Coverage {
+        match self.topics.get(topic).and_then(|topic| topic.ring.as_ref()) {
+            None => Coverage::NotLive,
+            Some(ring) if ring.covers(after) => Coverage::Whole,
+            Some(ring) => Coverage::From(ring.start()),
+        }
+    }
+
+    /// Entries of a topic's ring with `after < id <= until`.
+    #[must_use]
+    pub fn between(
+        &self,
+        topic: &TopicName,
+        after: MessageId,
+        until: MessageId,
+    ) -> Vec<Arc<Entry>> {
+        self.topics
+            .get(topic)
+            .and_then(|topic| topic.ring.as_ref())
+            .map(|ring| ring.between(after, until).cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// The topic's newest id at or below `until`, as far as its ring knows.
+    #[must_use]
+    pub fn newest_until(&self, topic: &TopicName, until: MessageId) -> MessageId {
+        self.topics
+            .get(topic)
+            .and_then(|topic| topic.ring.as_ref())
+            .map_or(MessageId::ZERO, |ring| ring.newest_until(until))
+    }
+
+    /// Puts the whole of a log between `after` and the ring's start in front of the ring.
+    pub fn backfill(&mut self, topic: &TopicName, after: MessageId, older: &[Arc<Entry>]) {
+        let bounds = self.ring_bounds(self.bounds.backfill_factor);
+        if let Some(Topic {
+            ring: Some(ring), ..
+        }) = self.topics.get_mut(topic)
+        {
+            let before = ring.bytes();
+            ring.backfill(after, older, bounds);
+            self.bytes = self.bytes + ring.bytes() - before;
+        }
+    }
+
+    /// The bounds of one ring now: the budget of the partition is shared by its live topics.
+    fn ring_bounds(&self, factor: usize) -> RingBounds {
+        let share = self.bounds.total_bytes / self.topics.len().max(1);
+        RingBounds {
+            entries: self.bounds.entries * factor,
+            bytes: (self.bounds.bytes * factor).min(share.max(4096)),
+        }
+    }
+}

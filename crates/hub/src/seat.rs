@@ -1,0 +1,88 @@
+//! One connection's place in the fan-out.
+
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sparkway_protocol::{Format, MessageId, Partition, SessionId};
+use sparkway_socket::Outbox;
+
+/// A position in every partition.
+pub type Positions = [MessageId; Partition::MAX_COUNT];
+
+/// One connection's place in the fan-out: hooked to the partitions whose entries it may receive
+/// live. Touched by its worker's thread only; the atomics cost nothing there.
+#[derive(Debug)]
+pub struct Seat {
+    /// Where frames go.
+    pub outbox: Arc<Outbox>,
+    /// In which form.
+    pub format: Format,
+    /// Whose they are.
+    pub session: SessionId,
+    /// One bit per partition that is delivered live.
+    hooked: AtomicU16,
+    /// Set when the outbox was full: from where the connection is to be fed.
+    lag: Mutex<Option<Box<Positions>>>,
+}
+
+impl Seat {
+    /// A seat that is hooked to nothing yet.
+    #[must_use]
+    pub const fn new(outbox: Arc<Outbox>, format: Format, session: SessionId) -> Self {
+        Self {
+            outbox,
+            format,
+            session,
+            hooked: AtomicU16::new(0),
+            lag: Mutex::new(None),
+        }
+    }
+
+    /// Whether entries of the partition are delivered live.
+    #[must_use]
+    pub fn is_hooked(&self, partition: Partition) -> bool {
+        self.hooked.load(Ordering::Relaxed) & bit(partition) != 0
+    }
+
+    /// Whether any partition is delivered live.
+    #[must_use]
+    pub fn is_hooked_anywhere(&self) -> bool {
+        self.hooked.load(Ordering::Relaxed) != 0
+    }
+
+    /// From now on entries of the partition are delivered live.
+    pub fn hook(&self, partition: Partition) {
+        self.hooked.fetch_or(bit(partition), Ordering::Relaxed);
+    }
+
+    /// No more live entries from any partition; the connection stands at `positions` and is told.
+    /// Partitions that were not hooked keep no position: somebody feeds them already.
+    pub fn unhook(&self, positions: &Positions) {
+        let was = self.hooked.swap(0, Ordering::Relaxed);
+        if was == 0 {
+            return;
+        }
+        let mut kept = *positions;
+        for (at, position) in kept.iter_mut().enumerate() {
+            if was & (1 << at) == 0 {
+                *position = MessageId::MAX;
+            }
+        }
+        *self.lag.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(kept));
+        self.outbox.wake();
+    }
+
+    /// Takes the positions at which the seat was unhooked. [`MessageId::MAX`] stands for a
+    /// partition that was not hooked.
+    #[must_use]
+    pub fn take_lag(&self) -> Option<Box<Positions>> {
+        self.lag
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
+
+const fn bit(partition: Partition) -> u16 {
+    1 << partition.get()
+}
