@@ -189,7 +189,7 @@ mod tests {
         match payload.len() {
             short @ 0..126 => bytes.push(MASKED | u8::try_from(short).unwrap()),
             long => {
-                bytes.push(MASKED | 126);
+                bytes.push(0xfe);
                 bytes.extend(u16::try_from(long).unwrap().to_be_bytes());
             }
         }

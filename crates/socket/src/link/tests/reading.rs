@@ -140,13 +140,13 @@ async fn flooding_client_yields_after_its_share_of_frames() {
     let mut pair = Pair::new(64 * 1024);
     pair.send(&client_frame(0x81, b"x").repeat(100)).await;
     let wakes = Arc::new(Wakes::default());
-    let waker = Waker::from(Arc::clone(&wakes));
+    let owner = Waker::from(Arc::clone(&wakes));
     let mut turns = Vec::new();
     for _ in 0..4 {
         let mut frames = 0;
         while pair
             .link
-            .poll(&mut Context::from_waker(&waker), &pair.outbox, true)
+            .poll(&mut Context::from_waker(&owner), &pair.outbox, true)
             .is_ready()
         {
             frames += 1;
@@ -166,10 +166,10 @@ async fn endless_fragments_yield_within_a_message() {
     pair.send(&client_frame(0x02, b"")).await;
     pair.send(&client_frame(0x00, b"").repeat(20_000)).await;
     let wakes = Arc::new(Wakes::default());
-    let waker = Waker::from(Arc::clone(&wakes));
+    let owner = Waker::from(Arc::clone(&wakes));
     let polled = pair
         .link
-        .poll(&mut Context::from_waker(&waker), &pair.outbox, true);
+        .poll(&mut Context::from_waker(&owner), &pair.outbox, true);
     assert!(polled.is_pending());
     assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
     assert!(pair.link.traffic().bytes_read <= 32 * 512);
