@@ -3,7 +3,7 @@
 {{/* What the gateway's container and the configuration check have in common. */}}
 {{- define "sparkway.containerShape" -}}
 env:
-  {{- include "sparkway.env" . | nindent 2 }}
+  {{- include "sparkway.env" . | trim | nindent 2 }}
 {{- with .Values.extraEnvFrom }}
 envFrom:
   {{- toYaml . | nindent 2 }}
@@ -13,7 +13,7 @@ resources:
 securityContext:
   {{- toYaml .Values.securityContext | nindent 2 }}
 volumeMounts:
-  {{- include "sparkway.mounts" . | nindent 2 }}
+  {{- include "sparkway.mounts" . | trim | nindent 2 }}
 {{- end }}
 
 {{/* Where pods may run. */}}
