@@ -1,0 +1,352 @@
+//! Appends batches of messages: one script call each, safe to repeat.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use redis::{Cmd, Pipeline, Value};
+use sparkway_protocol::{
+    Durability, Epoch, MessageId, Partition, SessionId, TopicName, UserId, limits,
+};
+
+use super::core::Core;
+use super::link::Live;
+use super::reply::{bytes_of, id_of, number_of};
+use super::router::{Lane, Repeat};
+use super::{codec, fault, scripts};
+use crate::{Append, Appended, Retention, StoreError, WriteError};
+
+/// The part of the command deadline that WAIT may take.
+const WAIT_SHARE: u32 = 2;
+/// How often a node asks for the expiry of a bucket to be set, as a part of the bucket's length.
+const RENEW_SHARE: u64 = 4;
+
+/// The time buckets of one partition's digests, as this node believes them to be.
+#[derive(Debug, Default)]
+pub(super) struct Buckets {
+    /// Partition time minus this node's time, in milliseconds, as a wrapped difference.
+    ahead_ms: AtomicU64,
+    /// The bucket whose expiry this node has set, plus one.
+    expiring: AtomicU64,
+    /// Node time at which the expiry is to be set again.
+    renew_at_ms: AtomicU64,
+}
+
+impl Buckets {
+    fn base(&self, length_ms: u64) -> u64 {
+        let time = now_ms().wrapping_add(self.ahead_ms.load(Ordering::Relaxed));
+        time / length_ms
+    }
+
+    /// The bucket whose expiry needs no setting, plus one; 0 when every one does.
+    fn expiring(&self) -> u64 {
+        if now_ms() >= self.renew_at_ms.load(Ordering::Relaxed) {
+            return 0;
+        }
+        self.expiring.load(Ordering::Relaxed)
+    }
+
+    /// Takes the partition's time from an answer.
+    fn learn(&self, partition_ms: u64) {
+        let ahead = partition_ms.wrapping_sub(now_ms());
+        self.ahead_ms.store(ahead, Ordering::Relaxed);
+    }
+
+    /// The bucket of this time was written with its expiry.
+    fn written(&self, partition_ms: u64, length_ms: u64) {
+        let bucket = partition_ms / length_ms + 1;
+        if self.expiring() != bucket {
+            let next = now_ms() + length_ms / RENEW_SHARE;
+            self.renew_at_ms.store(next, Ordering::Relaxed);
+            self.expiring.store(bucket, Ordering::Relaxed);
+        }
+    }
+}
+
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A batch laid out for the script: every topic and every fence once.
+struct Batch<'a> {
+    partition: Partition,
+    topics: Vec<(&'a TopicName, Retention)>,
+    topic_of: Vec<usize>,
+    fences: Vec<(SessionId, Epoch)>,
+    /// Per message what stands for its fence in the script.
+    fence_of: Vec<i64>,
+    messages: &'a [Append],
+}
+
+/// Answers of sessions in other partitions: whether each holds.
+type Elsewhere = HashMap<(SessionId, Epoch), Held>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    Yes,
+    No,
+    Gone,
+}
+
+impl Held {
+    const fn mark(self) -> i64 {
+        match self {
+            Self::Yes => 0,
+            Self::No => -1,
+            Self::Gone => -2,
+        }
+    }
+}
+
+impl<'a> Batch<'a> {
+    fn new(partition: Partition, messages: &'a [Append], elsewhere: &Elsewhere) -> Self {
+        let mut topics: Vec<(&TopicName, Retention)> = Vec::new();
+        let mut topic_places: HashMap<&TopicName, usize> = HashMap::new();
+        let mut fences: Vec<(SessionId, Epoch)> = Vec::new();
+        let mut topic_of = Vec::with_capacity(messages.len());
+        let mut fence_of = Vec::with_capacity(messages.len());
+        for message in messages {
+            let place = *topic_places.entry(&message.topic).or_insert(topics.len());
+            match topics.get_mut(place) {
+                Some((_, retention)) => *retention = longer(*retention, message.retention),
+                None => topics.push((&message.topic, message.retention)),
+            }
+            topic_of.push(place + 1);
+            fence_of.push(match message.fence {
+                None => 0,
+                Some(fence) => elsewhere
+                    .get(&fence)
+                    .map_or_else(|| place_of(&mut fences, fence), |held| held.mark()),
+            });
+        }
+        Self {
+            partition,
+            topics,
+            topic_of,
+            fences,
+            fence_of,
+            messages,
+        }
+    }
+
+    fn command(&self, core: &Core, live: &Live, base: u64, expiring: u64) -> Cmd {
+        let (keys, partition) = (&core.keys, self.partition);
+        let mut names = vec![
+            keys.clock(partition),
+            keys.generation(partition),
+            keys.holes(partition),
+        ];
+        for bucket in [base.wrapping_sub(1), base, base + 1] {
+            names.push(keys.digests(partition, bucket));
+        }
+        for (topic, _) in &self.topics {
+            names.push(keys.log(partition, topic));
+            names.push(keys.tip(partition, topic));
+        }
+        names.extend(
+            self.fences
+                .iter()
+                .map(|(session, _)| keys.session(*session)),
+        );
+        let mut call = scripts::APPEND.call(&names);
+        call.arg(&*live.run_id)
+            .arg(partition.get())
+            .arg(core.floor(partition).get())
+            .arg(core.bucket_ms)
+            .arg(base)
+            .arg(expiring)
+            .arg(core.publish_word())
+            .arg(self.topics.len())
+            .arg(self.fences.len());
+        for (topic, retention) in &self.topics {
+            call.arg(keys.channel(partition, topic))
+                .arg(retention.entries.max(1))
+                .arg(retention.age_ms.max(1));
+        }
+        for (_, epoch) in &self.fences {
+            call.arg(epoch.0);
+        }
+        for (at, message) in self.messages.iter().enumerate() {
+            call.arg(self.topic_of.get(at).copied().unwrap_or_default())
+                .arg(self.fence_of.get(at).copied().unwrap_or_default())
+                .arg(&message.digest[..])
+                .arg(codec::append_meta(message))
+                .arg(message.from.as_ref().map_or("", UserId::as_str))
+                .arg(&message.payload.bytes[..]);
+        }
+        call
+    }
+}
+
+fn longer(one: Retention, other: Retention) -> Retention {
+    Retention {
+        entries: one.entries.max(other.entries),
+        age_ms: one.age_ms.max(other.age_ms),
+    }
+}
+
+/// The place of a fence among those that the script checks, from 1.
+fn place_of(fences: &mut Vec<(SessionId, Epoch)>, fence: (SessionId, Epoch)) -> i64 {
+    let found = fences.iter().position(|known| *known == fence);
+    let place = found.unwrap_or_else(|| {
+        fences.push(fence);
+        fences.len() - 1
+    });
+    i64::try_from(place + 1).unwrap_or(i64::MAX)
+}
+
+type Results = Vec<Result<Appended, WriteError>>;
+
+impl Core {
+    /// See [`crate::Store::append`].
+    pub(super) async fn append(
+        &self,
+        partition: Partition,
+        messages: Vec<Append>,
+    ) -> Result<Results, StoreError> {
+        if messages.len() > limits::APPEND_BATCH {
+            return Err(StoreError::Corrupt("more messages than one call may hold"));
+        }
+        if messages.is_empty() {
+            return Ok(Vec::new());
+        }
+        let elsewhere = self.fences_elsewhere(partition, &messages).await?;
+        let batch = Batch::new(partition, &messages, &elsewhere);
+        let replicated = |message: &Append| message.durability == Durability::Replicated;
+        let lane = if messages.iter().any(replicated) {
+            Lane::Replicated
+        } else {
+            Lane::Quick
+        };
+        let (answers, replicas) = self.run_batch(lane, &batch).await?;
+        let confirmed = replicas >= u64::from(self.replicas);
+        let mut results = Vec::with_capacity(messages.len());
+        for (message, answer) in messages.iter().zip(&answers) {
+            let mut result = read_answer(answer);
+            if let Ok(appended) = &result {
+                self.note_id(partition, appended.id);
+                if replicated(message) && !confirmed {
+                    result = Err(WriteError::Store(StoreError::NotReplicated));
+                }
+            }
+            results.push(result);
+        }
+        if results.len() == messages.len() {
+            Ok(results)
+        } else {
+            Err(StoreError::Corrupt("append answered too little"))
+        }
+    }
+
+    /// Runs the script until its time buckets fit; answers per message, and how many replicas have
+    /// them.
+    async fn run_batch(
+        &self,
+        lane: Lane,
+        batch: &Batch<'_>,
+    ) -> Result<(Vec<Value>, u64), StoreError> {
+        let buckets = self.buckets(batch.partition);
+        let wait_ms = self.command_deadline.as_millis() / u128::from(WAIT_SHARE);
+        let deadline = self.router.deadline();
+        loop {
+            let expiring = buckets.expiring();
+            let build = |live: &Live| {
+                let mut pipeline = Pipeline::with_capacity(2);
+                let base = buckets.base(self.bucket_ms);
+                pipeline.add_command(batch.command(self, live, base, expiring));
+                if lane == Lane::Replicated {
+                    let wait = u64::try_from(wait_ms).unwrap_or(1000);
+                    pipeline.cmd("WAIT").arg(self.replicas).arg(wait);
+                }
+                pipeline
+            };
+            let slot = self.slot(batch.partition);
+            let mut answers = self.router.call(lane, slot, Repeat::Safe, build).await?;
+            let replicas = match (lane, answers.pop()) {
+                (Lane::Replicated, Some(replicas)) => number_of(&replicas).unwrap_or(0),
+                (_, Some(answer)) => {
+                    answers.push(answer);
+                    0
+                }
+                (_, None) => 0,
+            };
+            let mut answers = match answers.pop() {
+                Some(Value::Array(answers)) if answers.len() >= 2 => answers,
+                _ => return Err(StoreError::Corrupt("append")),
+            };
+            let rest = answers.split_off(2);
+            let time = answers.get(1).and_then(number_of);
+            let time = time.ok_or(StoreError::Corrupt("append without a time"))?;
+            buckets.learn(time);
+            if answers.first().and_then(bytes_of) == Some(b"ok") {
+                buckets.written(time, self.bucket_ms);
+                return Ok((rest, replicas));
+            }
+            if tokio::time::Instant::now() >= deadline {
+                return Err(StoreError::Unavailable("time of the store jumps"));
+            }
+        }
+    }
+
+    /// Sessions of other partitions cannot be checked inside the script: they are asked first.
+    /// A takeover between this check and the append is not seen.
+    async fn fences_elsewhere(
+        &self,
+        partition: Partition,
+        messages: &[Append],
+    ) -> Result<Elsewhere, StoreError> {
+        let mut elsewhere = Elsewhere::new();
+        for fence in messages.iter().filter_map(|message| message.fence) {
+            let (session, epoch) = fence;
+            if session.partition() == partition || elsewhere.contains_key(&fence) {
+                continue;
+            }
+            let held = match self.epoch_of(session).await? {
+                Some(stored) if stored > epoch => Held::No,
+                Some(stored) if stored == epoch => Held::Yes,
+                _ => Held::Gone,
+            };
+            elsewhere.insert(fence, held);
+        }
+        Ok(elsewhere)
+    }
+
+    async fn epoch_of(&self, session: SessionId) -> Result<Option<Epoch>, StoreError> {
+        if !self.has(session.partition()) {
+            return Ok(None);
+        }
+        let key = self.keys.session(session);
+        let slot = self.slot(session.partition());
+        let build = |_: &Live| {
+            let mut pipeline = redis::pipe();
+            pipeline.cmd("HGET").arg(&key).arg("ep");
+            pipeline
+        };
+        let answers = self
+            .router
+            .call(Lane::Quick, slot, Repeat::Safe, build)
+            .await?;
+        Ok(answers.first().and_then(number_of).map(Epoch))
+    }
+}
+
+fn read_answer(answer: &Value) -> Result<Appended, WriteError> {
+    let corrupt = || WriteError::Store(StoreError::Corrupt("append"));
+    let text = bytes_of(answer).ok_or_else(corrupt)?;
+    let appended = |digits, duplicate| {
+        let id: Option<MessageId> = id_of(digits);
+        id.map(|id| Appended { id, duplicate }).ok_or_else(corrupt)
+    };
+    match text.split_first() {
+        Some((b'd', digits)) => appended(digits, true),
+        Some((b'f', _)) => Err(WriteError::Fenced),
+        Some((b'g', _)) => Err(WriteError::Gone),
+        Some((b'e', error)) => {
+            let error = String::from_utf8_lossy(error);
+            let (code, details) = error.split_once(' ').unwrap_or((&error, ""));
+            Err(WriteError::Store(fault::of_text(code, details).into()))
+        }
+        _ => appended(text, false),
+    }
+}

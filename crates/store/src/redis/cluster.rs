@@ -1,0 +1,100 @@
+//! Which master of a cluster serves which slots.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::dial::Dialer;
+use super::resp::Value;
+use super::url::Address;
+use super::wire::{Login, Wire};
+
+/// The longest that one node is waited for.
+const ASK_DEADLINE: Duration = Duration::from_millis(500);
+
+/// Ranges of slots and their masters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct SlotMap {
+    ranges: Vec<(u16, u16, Address)>,
+}
+
+impl SlotMap {
+    /// The master of a slot.
+    pub(super) fn master(&self, slot: u16) -> Option<&Address> {
+        let serves = |range: &&(u16, u16, Address)| (range.0..=range.1).contains(&slot);
+        self.ranges.iter().find(serves).map(|range| &range.2)
+    }
+
+    /// Every master, once per range.
+    pub(super) fn masters(&self) -> impl Iterator<Item = &Address> {
+        self.ranges.iter().map(|range| &range.2)
+    }
+
+    /// Whether the address serves any slot.
+    pub(super) fn has(&self, address: &Address) -> bool {
+        self.masters().any(|master| master == address)
+    }
+
+    /// Reads the answer to CLUSTER SLOTS. A node that does not know its own name is where it was
+    /// asked.
+    fn read(answer: &Value<'_>, asked: &Address) -> Option<Self> {
+        let mut ranges = Vec::new();
+        for range in answer.list()? {
+            let [Value::Integer(first), Value::Integer(last), master, ..] = range.list()? else {
+                return None;
+            };
+            let [host, Value::Integer(port), ..] = master.list()? else {
+                return None;
+            };
+            let host = match host.text() {
+                None | Some(b"" | b"?") => asked.host.clone(),
+                Some(host) => std::str::from_utf8(host).ok()?.into(),
+            };
+            let port = u16::try_from(*port).ok()?;
+            let first = u16::try_from(*first).ok()?;
+            let last = u16::try_from(*last).ok()?;
+            ranges.push((first, last, Address { host, port }));
+        }
+        (!ranges.is_empty()).then_some(Self { ranges })
+    }
+}
+
+/// Asks one node after the other until one answers.
+pub(super) async fn ask_slots(dialer: &Dialer, nodes: &[&Address]) -> Option<SlotMap> {
+    for &node in nodes {
+        let asked = async {
+            let mut wire = Wire::connect(dialer, node, Login::NoDatabase).await?;
+            let question: [&[u8]; 2] = [b"CLUSTER", b"SLOTS"];
+            wire.ask(&question, |answer| SlotMap::read(answer, node))
+                .await
+        };
+        if let Ok(Ok(Some(map))) = timeout(ASK_DEADLINE, asked).await {
+            return Some(map);
+        }
+        tracing::debug!(%node, "cluster node does not tell its slots");
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redis::resp::{Parsed, parse};
+
+    #[test]
+    fn slots_are_read_with_unknown_hosts_filled_in() {
+        let answer = b"*2\r\n*3\r\n:0\r\n:5460\r\n*3\r\n$0\r\n\r\n:7000\r\n$2\r\nid\r\n\
+            *4\r\n:5461\r\n:16383\r\n*3\r\n$1\r\nh\r\n:7001\r\n$2\r\nid\r\n*2\r\n$1\r\nr\r\n:1\r\n";
+        let Ok(Parsed::Value(value, _)) = parse(answer) else {
+            panic!("not a value");
+        };
+        let asked = Address {
+            host: "seed".into(),
+            port: 1,
+        };
+        let map = SlotMap::read(&value, &asked).unwrap();
+        assert_eq!(map.master(5460).unwrap().to_string(), "seed:7000");
+        assert_eq!(map.master(5461).unwrap().to_string(), "h:7001");
+        assert_eq!(map.master(16384), None);
+    }
+}

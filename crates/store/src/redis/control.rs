@@ -1,0 +1,79 @@
+//! The control channel of one node: what other nodes tell it.
+
+use std::sync::Arc;
+
+use sparkway_protocol::{NodeId, Partition};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::codec;
+use super::core::Core;
+use super::link::backoff;
+use super::subscriber::{PING_INTERVAL, Said, Subscriber};
+use crate::{Control, StoreError};
+
+/// Messages that wait for the reader.
+const CONTROLS: usize = 1024;
+
+/// Listens for as long as the receiver lives.
+pub(super) fn listen(core: Arc<Core>, node: &NodeId) -> mpsc::Receiver<Control> {
+    let (sender, receiver) = mpsc::channel(CONTROLS);
+    let channel = core.keys.control(node);
+    tokio::spawn(async move {
+        let mut failures = 0;
+        while !sender.is_closed() {
+            tokio::select! {
+                () = sender.closed() => return,
+                () = sleep(backoff(failures)), if failures > 0 => {}
+                () = std::future::ready(()), if failures == 0 => {}
+            }
+            let served = tokio::select! {
+                () = sender.closed() => return,
+                served = serve(&core, &channel, &sender, &mut failures) => served,
+            };
+            if let Err(error) = served {
+                failures += 1;
+                tracing::warn!(%error, failures, "control channel lost its connection");
+            }
+        }
+    });
+    receiver
+}
+
+async fn serve(
+    core: &Arc<Core>,
+    channel: &str,
+    sender: &mpsc::Sender<Control>,
+    failures: &mut u32,
+) -> Result<(), StoreError> {
+    // On a cluster a plain channel is heard on every node: any master will do.
+    let mut subscriber = Subscriber::connect(core, Partition::default(), false).await?;
+    subscriber.subscribe(&[channel.to_owned()]);
+    subscriber.flush().await?;
+    let mut ticks = interval(PING_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            ready = subscriber.ready() => ready?,
+            _ = ticks.tick() => subscriber.ping(false).await?,
+        }
+        while let Some(said) = subscriber.take(|_, payload| codec::control(payload))? {
+            match said {
+                Said::Announced(Some(control)) => {
+                    if sender.send(control).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                Said::Announced(None) => tracing::warn!("control message is not understood"),
+                Said::Confirmed => *failures = 0,
+                Said::Left(_) => return Err(StoreError::Unavailable("unsubscribed by the server")),
+                Said::Refused(error) => {
+                    tracing::warn!(error, "control channel was refused");
+                    return Err(StoreError::Unavailable("control channel was refused"));
+                }
+                Said::Answered(_) => drop(subscriber.answered()?),
+            }
+        }
+        subscriber.heard();
+    }
+}

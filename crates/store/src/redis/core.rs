@@ -1,0 +1,152 @@
+//! What all parts of the backend share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use redis::{Cmd, Value};
+use sparkway_protocol::{MessageId, Partition, Partitions};
+
+use super::append::Buckets;
+use super::keys::{self, Keys};
+use super::link::Live;
+use super::reply::only;
+use super::router::{Lane, Repeat, Router};
+use crate::StoreError;
+
+/// What one partition's users on this node know of it.
+#[derive(Debug, Default)]
+struct Known {
+    /// The highest id this node has seen or was answered.
+    floor: AtomicU64,
+    buckets: Buckets,
+    /// Held during a sweep: how many of them succeeded.
+    sweeps: tokio::sync::Mutex<u64>,
+}
+
+/// The backend behind [`super::RedisStore`].
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) keys: Keys,
+    pub(super) router: Router,
+    pub(super) layout: Partitions,
+    pub(super) cluster_key: [u8; 32],
+    pub(super) command_deadline: Duration,
+    pub(super) replicas: u32,
+    /// Length of a bucket of digests, in milliseconds.
+    pub(super) bucket_ms: u64,
+    /// Names this sweeper among all nodes.
+    pub(super) sweeper: u64,
+    known: Vec<Known>,
+    slots: Vec<u16>,
+}
+
+/// What [`Core::new`] is given beside the router.
+pub(super) struct Settled {
+    pub(super) keys: Keys,
+    pub(super) layout: Partitions,
+    pub(super) cluster_key: [u8; 32],
+    pub(super) command_deadline: Duration,
+    pub(super) replicas: u32,
+    pub(super) window: Duration,
+}
+
+impl Core {
+    pub(super) fn new(router: Router, settled: Settled) -> Arc<Self> {
+        let layout = settled.layout;
+        let slots = layout
+            .iter()
+            .map(|partition| keys::slot(&settled.keys.clock(partition)));
+        Arc::new(Self {
+            slots: slots.collect(),
+            known: layout.iter().map(|_| Known::default()).collect(),
+            bucket_ms: u64::try_from(settled.window.as_millis()).map_or(u64::MAX, |ms| ms.max(1)),
+            sweeper: rand::random(),
+            keys: settled.keys,
+            router,
+            layout,
+            cluster_key: settled.cluster_key,
+            command_deadline: settled.command_deadline,
+            replicas: settled.replicas,
+        })
+    }
+
+    /// Whether the layout has this partition: a client may name any.
+    pub(super) fn has(&self, partition: Partition) -> bool {
+        partition.get() < self.layout.count()
+    }
+
+    /// The hash slot of all keys of a partition.
+    pub(super) fn slot(&self, partition: Partition) -> u16 {
+        self.slots
+            .get(partition.index())
+            .copied()
+            .unwrap_or_default()
+    }
+
+    fn known(&self, partition: Partition) -> Option<&Known> {
+        self.known.get(partition.index())
+    }
+
+    /// The highest id of the partition that this node knows.
+    pub(super) fn floor(&self, partition: Partition) -> MessageId {
+        self.known(partition)
+            .and_then(|known| MessageId::new(known.floor.load(Ordering::Relaxed)))
+            .unwrap_or_default()
+    }
+
+    /// Notes an id of the partition.
+    pub(super) fn note_id(&self, partition: Partition, id: MessageId) {
+        if let Some(known) = self.known(partition) {
+            known.floor.fetch_max(id.get(), Ordering::Relaxed);
+        }
+    }
+
+    /// The time buckets of a partition.
+    pub(super) fn buckets(&self, partition: Partition) -> &Buckets {
+        static NONE: std::sync::LazyLock<Buckets> = std::sync::LazyLock::new(Buckets::default);
+        self.known(partition).map_or(&NONE, |known| &known.buckets)
+    }
+
+    /// Counts the sweeps of a partition; held while one runs.
+    pub(super) fn sweeps(&self, partition: Partition) -> Option<&tokio::sync::Mutex<u64>> {
+        self.known(partition).map(|known| &known.sweeps)
+    }
+
+    /// The command that announces: plain PUBLISH collapses with the size of a cluster.
+    pub(super) const fn publish_word(&self) -> &'static str {
+        if self.router.is_cluster() {
+            "SPUBLISH"
+        } else {
+            "PUBLISH"
+        }
+    }
+
+    /// Runs one repeatable command in a partition.
+    pub(super) async fn ask(
+        &self,
+        lane: Lane,
+        partition: Partition,
+        command: Cmd,
+    ) -> Result<Value, StoreError> {
+        if !self.has(partition) {
+            return Err(StoreError::Corrupt("no such partition"));
+        }
+        self.ask_slot(lane, self.slot(partition), command).await
+    }
+
+    /// Runs one repeatable command on the master of a slot.
+    pub(super) async fn ask_slot(
+        &self,
+        lane: Lane,
+        slot: u16,
+        command: Cmd,
+    ) -> Result<Value, StoreError> {
+        let build = |_: &Live| {
+            let mut pipeline = redis::Pipeline::with_capacity(1);
+            pipeline.add_command(command.clone());
+            pipeline
+        };
+        only(self.router.call(lane, slot, Repeat::Safe, build).await?)
+    }
+}

@@ -1,0 +1,440 @@
+//! The feed of one partition: follows topics over one subscriber connection, and begins again when
+//! that breaks.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sparkway_protocol::{MessageId, Partition, TopicName};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use super::codec::{Announcement, announcement};
+use super::core::Core;
+use super::link::backoff;
+use super::read::read_hole;
+use super::reply::id_of;
+use super::scripts;
+use super::subscriber::{Asked, PING_INTERVAL, Said, Subscriber};
+use crate::feed::{FEED_EVENTS, FeedRequest};
+use crate::{Feed, FeedEvent, FeedHandle, Hole, StoreError};
+
+/// Requests that wait.
+const REQUESTS: usize = 64;
+/// Channels in one command.
+const CHUNK: usize = 256;
+/// How long a chunk of subscriptions may take to be confirmed.
+const CONFIRM_DEADLINE: Duration = Duration::from_secs(3);
+/// Every so many PINGs the server is asked for its role.
+const ROLE_EVERY: u32 = 5;
+
+/// Opens a feed; its task lives as long as its events are read.
+pub(super) fn open(core: Arc<Core>, partition: Partition) -> Feed {
+    let (handle, requests) = FeedHandle::channel(REQUESTS);
+    let (sender, events) = mpsc::channel(FEED_EVENTS);
+    if core.has(partition) {
+        let task = Task {
+            stem: core.keys.channel_stem(partition),
+            core,
+            partition,
+            requests: Some(requests),
+            events: sender,
+            topics: HashMap::new(),
+            tickets: 0,
+            unanswered: VecDeque::new(),
+            leaving: HashMap::new(),
+            holes: None,
+            seen: MessageId::ZERO,
+        };
+        tokio::spawn(task.run());
+    } else {
+        tracing::error!(partition = partition.get(), "feed of no partition");
+    }
+    Feed { handle, events }
+}
+
+/// A topic that is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Followed {
+    /// A topic that is forgotten and followed again gets a new one.
+    ticket: u64,
+    live: bool,
+}
+
+/// Why the task leaves its loop.
+enum Stop {
+    /// Nobody reads any more.
+    Unread,
+    /// The connection is not to be used any more.
+    Lost(StoreError),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Lost(error)
+    }
+}
+
+struct Task {
+    core: Arc<Core>,
+    partition: Partition,
+    stem: String,
+    /// `None` once nobody can ask any more.
+    requests: Option<mpsc::Receiver<FeedRequest>>,
+    events: mpsc::Sender<FeedEvent>,
+    topics: HashMap<TopicName, Followed>,
+    tickets: u64,
+    /// Topics whose `Live` is owed, by request.
+    unanswered: VecDeque<Vec<(TopicName, u64)>>,
+    /// Channels that were unsubscribed and not yet left, on this connection.
+    leaving: HashMap<Vec<u8>, u32>,
+    /// What has been told; `None` before the first connection.
+    holes: Option<Vec<Hole>>,
+    /// The newest id seen on this feed's connections.
+    seen: MessageId,
+}
+
+impl Task {
+    async fn run(mut self) {
+        let mut failures = 0;
+        loop {
+            let stop = match self.connect(failures).await {
+                Ok(subscriber) => match self.serve(subscriber, &mut failures).await {
+                    Ok(never) => match never {},
+                    Err(stop) => stop,
+                },
+                Err(stop) => stop,
+            };
+            match stop {
+                Stop::Unread => return,
+                Stop::Lost(error) => {
+                    let partition = self.partition.get();
+                    tracing::warn!(partition, %error, failures, "feed lost its connection");
+                    failures = failures.saturating_add(1);
+                }
+            }
+        }
+    }
+
+    /// Makes a connection, and takes requests meanwhile.
+    async fn connect(&mut self, failures: u32) -> Result<Subscriber, Stop> {
+        let core = Arc::clone(&self.core);
+        let partition = self.partition;
+        let connecting = async move {
+            if failures > 0 {
+                sleep(backoff(failures)).await;
+                core.router.refresh(Duration::from_millis(100)).await;
+            }
+            Subscriber::connect(&core, partition, core.router.is_cluster()).await
+        };
+        tokio::pin!(connecting);
+        let events = self.events.clone();
+        loop {
+            tokio::select! {
+                connected = &mut connecting => return connected.map_err(Stop::Lost),
+                () = events.closed() => return Err(Stop::Unread),
+                request = next_request(&mut self.requests) => {
+                    if let Some(request) = request {
+                        self.note(request);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notes a request; answers the channels to subscribe and to leave.
+    fn note(&mut self, request: FeedRequest) -> (Vec<TopicName>, Vec<TopicName>) {
+        match request {
+            FeedRequest::Follow(topics) => {
+                for chunk in topics.chunks(CHUNK) {
+                    let owed = chunk.iter().map(|topic| {
+                        let followed = self.topics.entry(topic.clone()).or_insert_with(|| {
+                            self.tickets += 1;
+                            Followed {
+                                ticket: self.tickets,
+                                live: false,
+                            }
+                        });
+                        (topic.clone(), followed.ticket)
+                    });
+                    self.unanswered.push_back(owed.collect());
+                }
+                (topics, Vec::new())
+            }
+            FeedRequest::Forget(mut topics) => {
+                topics.retain(|topic| self.topics.remove(topic).is_some());
+                (Vec::new(), topics)
+            }
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        mut subscriber: Subscriber,
+        failures: &mut u32,
+    ) -> Result<std::convert::Infallible, Stop> {
+        self.restore(&mut subscriber).await?;
+        *failures = 0;
+        let owed: Vec<_> = self.unanswered.iter().cloned().collect();
+        for topics in owed {
+            self.ask_tips(&mut subscriber, topics.iter().map(|(topic, _)| topic));
+        }
+        subscriber.flush().await?;
+        let mut ticks = interval(PING_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pings = 0_u32;
+        let events = self.events.clone();
+        loop {
+            tokio::select! {
+                ready = subscriber.ready() => {
+                    ready?;
+                    self.listen(&mut subscriber).await?;
+                }
+                request = next_request(&mut self.requests) => {
+                    if let Some(request) = request {
+                        self.carry_out(&mut subscriber, request).await?;
+                    }
+                }
+                _ = ticks.tick() => {
+                    // What waits in the socket was said in time.
+                    self.listen(&mut subscriber).await?;
+                    pings = pings.wrapping_add(1);
+                    subscriber.ping(pings.is_multiple_of(ROLE_EVERY)).await?;
+                }
+                () = events.closed() => return Err(Stop::Unread),
+            }
+        }
+    }
+
+    /// Subscribes everything again and finds out what happened meanwhile.
+    async fn restore(&mut self, subscriber: &mut Subscriber) -> Result<(), Stop> {
+        self.leaving.clear();
+        let topics: Vec<TopicName> = self.topics.keys().cloned().collect();
+        for chunk in topics.chunks(CHUNK) {
+            subscriber.subscribe(&self.channels(chunk));
+            subscriber.flush().await?;
+            // What is announced meanwhile is at or below the clock that is read afterwards.
+            let confirmed = async {
+                while !subscriber.is_confirmed() {
+                    subscriber.ready().await?;
+                    if let Some(Said::Refused(error)) = subscriber.take(|_, _| None::<()>)? {
+                        return Err(refused(&error));
+                    }
+                }
+                Ok(())
+            };
+            timeout(CONFIRM_DEADLINE, confirmed)
+                .await
+                .unwrap_or(Err(StoreError::Unavailable("not confirmed in time")))?;
+        }
+        let answer = timeout(CONFIRM_DEADLINE, self.ask_generation(subscriber))
+            .await
+            .unwrap_or(Err(StoreError::Unavailable("no answer in time")))?;
+        subscriber.heard();
+        self.tell_restored(&answer).await
+    }
+
+    async fn ask_generation(
+        &self,
+        subscriber: &mut Subscriber,
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let (keys, partition) = (&self.core.keys, self.partition);
+        let (clock, generation) = (keys.clock(partition), keys.generation(partition));
+        let holes = keys.holes(partition);
+        let number = partition.get().to_string();
+        let floor = self.core.floor(partition).to_string();
+        let seen = self.seen.to_string();
+        let run_id = subscriber.run_id.clone();
+        let words = [
+            "EVAL",
+            scripts::GENERATION.text(),
+            "3",
+            &clock,
+            &generation,
+            &holes,
+            &run_id,
+            &number,
+            &floor,
+            &seen,
+        ];
+        subscriber.ask(Asked::Generation, &words.map(str::as_bytes));
+        subscriber.flush().await?;
+        loop {
+            subscriber.ready().await?;
+            match subscriber.take(|_, _| None::<()>)? {
+                Some(Said::Answered(answer)) => {
+                    subscriber.answered()?;
+                    return Ok(answer);
+                }
+                Some(Said::Refused(error)) => return Err(refused(&error)),
+                _ => {}
+            }
+        }
+    }
+
+    async fn tell_restored(&mut self, answer: &[Option<Vec<u8>>]) -> Result<(), Stop> {
+        let clock = answer.first().and_then(Option::as_deref).and_then(id_of);
+        let clock = clock.ok_or(StoreError::Corrupt("clock"))?;
+        self.see(clock);
+        let holes = answer.iter().skip(1);
+        let holes = holes.filter_map(|hole| read_hole(std::str::from_utf8(hole.as_deref()?).ok()?));
+        let holes: Vec<Hole> = holes.collect();
+        // Nobody on a feed's first connection could have seen what was lost before.
+        if let Some(told) = self.holes.replace(holes.clone()) {
+            for hole in holes.into_iter().filter(|hole| !told.contains(hole)) {
+                self.tell(FeedEvent::Rewound(hole)).await?;
+            }
+            self.tell(FeedEvent::Restored { clock }).await?;
+        }
+        Ok(())
+    }
+
+    async fn carry_out(
+        &mut self,
+        subscriber: &mut Subscriber,
+        request: FeedRequest,
+    ) -> Result<(), Stop> {
+        let (followed, forgotten) = self.note(request);
+        for chunk in followed.chunks(CHUNK) {
+            subscriber.subscribe(&self.channels(chunk));
+            self.ask_tips(subscriber, chunk.iter());
+        }
+        for chunk in forgotten.chunks(CHUNK) {
+            let channels = self.channels(chunk);
+            subscriber.unsubscribe(&channels);
+            for channel in channels {
+                *self.leaving.entry(channel.into_bytes()).or_default() += 1;
+            }
+        }
+        subscriber.flush().await?;
+        Ok(())
+    }
+
+    fn channels(&self, topics: &[TopicName]) -> Vec<String> {
+        let channel = |topic| self.core.keys.channel(self.partition, topic);
+        topics.iter().map(channel).collect()
+    }
+
+    fn ask_tips<'a>(
+        &self,
+        subscriber: &mut Subscriber,
+        topics: impl Iterator<Item = &'a TopicName>,
+    ) {
+        let tips: Vec<_> = topics
+            .map(|topic| self.core.keys.tip(self.partition, topic))
+            .collect();
+        subscriber.ask_tips(&tips);
+    }
+
+    /// Hands on everything that has been read.
+    async fn listen(&mut self, subscriber: &mut Subscriber) -> Result<(), Stop> {
+        loop {
+            let (stem, topics) = (&self.stem, &self.topics);
+            let said = subscriber.take(|channel, payload| {
+                let topic = std::str::from_utf8(channel).ok()?;
+                let topic = topic.strip_prefix(stem.as_str())?;
+                // Known, and past its barrier: before it, an entry is at or below the tip.
+                let (topic, _) = topics.get_key_value(topic).filter(|(_, held)| held.live)?;
+                let announced = announcement(topic, payload);
+                if announced.is_none() {
+                    tracing::warn!(%topic, "announcement is not understood");
+                }
+                announced
+            })?;
+            match said {
+                None => break,
+                Some(Said::Announced(None) | Said::Confirmed) => {}
+                Some(Said::Announced(Some(Announcement::Kept(entry)))) => {
+                    self.see(entry.id);
+                    self.tell(FeedEvent::Entry(entry)).await?;
+                }
+                Some(Said::Announced(Some(Announcement::Ephemeral(message)))) => {
+                    self.tell(FeedEvent::Ephemeral(message)).await?;
+                }
+                Some(Said::Left(channel)) => self.left(&channel)?,
+                Some(Said::Refused(error)) => return Err(refused(&error).into()),
+                Some(Said::Answered(answer)) => self.answered(subscriber, &answer).await?,
+            }
+        }
+        subscriber.heard();
+        Ok(())
+    }
+
+    /// A channel that the server left by itself moved to another master: what it says cannot be
+    /// trusted any more.
+    fn left(&mut self, channel: &[u8]) -> Result<(), Stop> {
+        match self.leaving.get_mut(channel) {
+            Some(count) if *count > 1 => *count -= 1,
+            Some(_) => drop(self.leaving.remove(channel)),
+            None => return Err(StoreError::Unavailable("unsubscribed by the server").into()),
+        }
+        Ok(())
+    }
+
+    async fn answered(
+        &mut self,
+        subscriber: &mut Subscriber,
+        answer: &[Option<Vec<u8>>],
+    ) -> Result<(), Stop> {
+        match subscriber.answered()? {
+            Asked::Ping | Asked::Generation => Ok(()),
+            Asked::Role => match answer.first() {
+                Some(Some(role)) if role == b"master" => Ok(()),
+                _ => Err(StoreError::Unavailable("server is no master any more").into()),
+            },
+            Asked::Tips { .. } => {
+                let owed = self.unanswered.pop_front().unwrap_or_default();
+                for ((topic, ticket), tip) in owed.into_iter().zip(answer) {
+                    self.tell_live(topic, ticket, tip.as_deref()).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn tell_live(
+        &mut self,
+        topic: TopicName,
+        ticket: u64,
+        tip: Option<&[u8]>,
+    ) -> Result<(), Stop> {
+        match self.topics.get_mut(&topic) {
+            Some(followed) if followed.ticket == ticket => followed.live = true,
+            // Forgotten meanwhile, and perhaps followed anew: that has an answer of its own.
+            _ => return Ok(()),
+        }
+        let tip = tip.map_or(Some(MessageId::ZERO), id_of);
+        let tip = tip.ok_or(StoreError::Corrupt("tip"))?;
+        self.see(tip);
+        // The tip is read in line with the pushes: nothing can lie between it and what follows.
+        let since = Vec::new();
+        self.tell(FeedEvent::Live { topic, tip, since }).await
+    }
+
+    fn see(&mut self, id: MessageId) {
+        self.seen = self.seen.max(id);
+        self.core.note_id(self.partition, id);
+    }
+
+    /// Hands an event on; waits for the reader, and reads nothing meanwhile.
+    async fn tell(&self, event: FeedEvent) -> Result<(), Stop> {
+        self.events.send(event).await.map_err(|_| Stop::Unread)
+    }
+}
+
+fn refused(error: &str) -> StoreError {
+    tracing::warn!(error, "feed was refused");
+    StoreError::Unavailable("feed was refused")
+}
+
+/// The next request; never again once nobody can ask.
+async fn next_request(requests: &mut Option<mpsc::Receiver<FeedRequest>>) -> Option<FeedRequest> {
+    let Some(open) = requests else {
+        return std::future::pending().await;
+    };
+    let request = open.recv().await;
+    if request.is_none() {
+        *requests = None;
+    }
+    request
+}

@@ -1,0 +1,240 @@
+//! The store in Redis: one server, Sentinel or a cluster.
+//!
+//! Every write is one script, atomic and safe to repeat; what is announced is published inside it.
+//! Commands go over supervised connections ([`link`]), found by [`router`]; each feed has a
+//! connection of its own ([`subscriber`]), which is the only place where pushes are read.
+
+mod append;
+mod cluster;
+mod codec;
+mod control;
+mod core;
+mod dial;
+mod fault;
+mod feed;
+mod fields;
+mod keys;
+mod layout;
+mod lease;
+mod link;
+mod locate;
+mod read;
+mod reply;
+pub mod resp;
+mod router;
+mod scripts;
+mod session;
+mod settings;
+mod subscriber;
+mod url;
+mod wire;
+
+use std::sync::Arc;
+
+use redis::Pipeline;
+use sparkway_protocol::{
+    Ephemeral, Epoch, MessageId, NodeId, Partition, Partitions, SessionId, TopicName,
+};
+use tokio::sync::mpsc;
+
+use crate::record::Range;
+use crate::{
+    Append, Appended, BoxFuture, Claim, ClaimError, Claimed, Control, Detach, Expired, Feed, Hole,
+    NodeLease, Open, Opened, Page, Remember, SessionRecord, Store, StoreError, Want, WriteError,
+};
+use core::{Core, Settled};
+use dial::Dialer;
+use keys::Keys;
+use link::Live;
+use router::{Lane, Repeat, Router};
+
+pub use settings::{RedisSettings, SettingsError};
+pub use url::{Address, Password, RedisUrl, Servers, UrlError};
+
+/// A store in Redis. It must be made and used inside a tokio runtime.
+#[derive(Debug)]
+pub struct RedisStore {
+    core: Arc<Core>,
+}
+
+impl RedisStore {
+    /// Connects, and compares the layout of the data with these settings; lays out an empty Redis.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: not reachable within the command deadline; try again.
+    /// [`StoreError::Layout`]: the data, the settings or the certificates do not fit: do not start.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, the data may have been laid out.
+    pub async fn connect(settings: RedisSettings) -> Result<Self, StoreError> {
+        settings
+            .check()
+            .map_err(|error| StoreError::Layout(error.to_string()))?;
+        let dialer = Arc::new(Dialer::new(&settings)?);
+        let router = Router::new(&settings, dialer);
+        let layout = layout::settle(&router, &settings).await?;
+        let settled = Settled {
+            keys: Keys::new(&settings.key_prefix, layout.partitions),
+            layout: layout.partitions,
+            cluster_key: layout.cluster_key,
+            command_deadline: settings.command_deadline,
+            replicas: settings.replicas,
+            window: settings.idempotency_window,
+        };
+        let core = Core::new(router, settled);
+        Ok(Self { core })
+    }
+
+    /// The server processes that serve the partitions, for start-up checks and logs.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        self.core.router.is_cluster()
+    }
+}
+
+impl Core {
+    /// A name of another partition would be written where nobody looks for it.
+    fn check_topics<'a>(
+        &self,
+        partition: Partition,
+        mut topics: impl Iterator<Item = &'a TopicName>,
+    ) -> Result<(), StoreError> {
+        match topics.find(|topic| self.layout.of(topic.as_str()) != partition) {
+            Some(topic) => Err(StoreError::Layout(format!(
+                "topic {topic} is not of partition {}",
+                partition.get()
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    async fn announce(&self, message: Ephemeral) -> Result<(), StoreError> {
+        let partition = self.layout.of(message.topic.as_str());
+        let channel = self.keys.channel(partition, &message.topic);
+        let bytes = codec::ephemeral(&message);
+        let build = |_: &Live| {
+            let mut pipeline = Pipeline::with_capacity(1);
+            pipeline.cmd(self.publish_word()).arg(&channel).arg(&bytes);
+            pipeline
+        };
+        let slot = self.slot(partition);
+        let announced = self.router.call(Lane::Quick, slot, Repeat::Never, build);
+        announced.await.map(drop)
+    }
+}
+
+impl Store for RedisStore {
+    fn partitions(&self) -> Partitions {
+        self.core.layout
+    }
+
+    fn cluster_key(&self) -> BoxFuture<'_, Result<[u8; 32], StoreError>> {
+        Box::pin(async { Ok(self.core.cluster_key) })
+    }
+
+    fn feed(&self, partition: Partition) -> Feed {
+        feed::open(Arc::clone(&self.core), partition)
+    }
+
+    fn control(&self, node: &NodeId) -> mpsc::Receiver<Control> {
+        control::listen(Arc::clone(&self.core), node)
+    }
+
+    fn append(
+        &self,
+        partition: Partition,
+        batch: Vec<Append>,
+    ) -> BoxFuture<'_, Result<Vec<Result<Appended, WriteError>>, StoreError>> {
+        Box::pin(async move {
+            let topics = batch.iter().map(|message| &message.topic);
+            self.core.check_topics(partition, topics)?;
+            self.core.append(partition, batch).await
+        })
+    }
+
+    fn announce(&self, message: Ephemeral) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.core.announce(message))
+    }
+
+    fn read(
+        &self,
+        partition: Partition,
+        wants: Vec<Want>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Page>, StoreError>> {
+        Box::pin(async move {
+            let topics = wants.iter().map(|want| &want.topic);
+            self.core.check_topics(partition, topics)?;
+            self.core.read(partition, wants, limit).await
+        })
+    }
+
+    fn history(&self, range: Range) -> BoxFuture<'_, Result<Page, StoreError>> {
+        Box::pin(self.core.history(range))
+    }
+
+    fn tip(&self, topic: TopicName) -> BoxFuture<'_, Result<MessageId, StoreError>> {
+        Box::pin(self.core.tip(topic))
+    }
+
+    fn clock(&self, partition: Partition) -> BoxFuture<'_, Result<MessageId, StoreError>> {
+        Box::pin(self.core.clock(partition))
+    }
+
+    fn holes(&self, partition: Partition) -> BoxFuture<'_, Result<Vec<Hole>, StoreError>> {
+        Box::pin(self.core.holes(partition))
+    }
+
+    fn open(&self, open: Open) -> BoxFuture<'_, Result<Opened, StoreError>> {
+        Box::pin(self.core.open(open))
+    }
+
+    fn load(&self, session: SessionId) -> BoxFuture<'_, Result<Option<SessionRecord>, StoreError>> {
+        Box::pin(self.core.load(session))
+    }
+
+    fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Claimed, ClaimError>> {
+        Box::pin(self.core.claim(claim))
+    }
+
+    fn remember(&self, change: Remember) -> BoxFuture<'_, Result<(), WriteError>> {
+        Box::pin(self.core.remember(change))
+    }
+
+    fn restore(&self, record: SessionRecord) -> BoxFuture<'_, Result<Epoch, WriteError>> {
+        Box::pin(self.core.restore(record))
+    }
+
+    fn detach(
+        &self,
+        partition: Partition,
+        sessions: Vec<Detach>,
+    ) -> BoxFuture<'_, Result<Vec<Result<(), WriteError>>, StoreError>> {
+        Box::pin(self.core.detach(partition, sessions))
+    }
+
+    fn end(&self, session: SessionId, epoch: Epoch) -> BoxFuture<'_, Result<(), WriteError>> {
+        Box::pin(self.core.end(session, epoch))
+    }
+
+    fn lease(&self, lease: NodeLease, lease_ms: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.core.lease(lease, lease_ms))
+    }
+
+    fn release(&self, node: NodeId) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.core.release(node))
+    }
+
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeLease>, StoreError>> {
+        Box::pin(self.core.nodes())
+    }
+
+    fn sweep(
+        &self,
+        partition: Partition,
+        window_ms: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Expired>, StoreError>> {
+        Box::pin(self.core.sweep(partition, window_ms, limit))
+    }
+}

@@ -1,0 +1,214 @@
+//! Brings a call to the master of its slot, and repeats it there while that is safe and in time.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::{Pipeline, Value};
+use tokio::time::{Instant, sleep_until};
+
+use super::cluster::{SlotMap, ask_slots};
+use super::dial::Dialer;
+use super::fault::Fault;
+use super::link::{Link, Live};
+use super::locate::{Locator, Sentinels};
+use super::settings::RedisSettings;
+use super::url::{Address, Servers};
+use crate::StoreError;
+
+/// How long a call waits for one master of a cluster before it looks for another one.
+const MASTER_PATIENCE: Duration = Duration::from_millis(250);
+/// The slots are not asked for more often than this.
+const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
+/// Pause before a call is repeated, in milliseconds.
+const PAUSE_MS: (u64, u64) = (5, 50);
+
+/// Which of a master's connections carries a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Lane {
+    /// Short calls.
+    Quick,
+    /// Reads of logs: a big replay must not delay a publish.
+    Bulk,
+    /// Publishes followed by WAIT, which holds up everything behind it.
+    Replicated,
+}
+
+/// Whether a call may be repeated when nobody knows whether it ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// It changes nothing more the second time.
+    Safe,
+    /// It would happen twice.
+    Never,
+}
+
+#[derive(Debug)]
+enum Route {
+    /// All slots on one master.
+    One(Locator),
+    /// Slots spread over masters.
+    Slots {
+        seeds: Vec<Address>,
+        map: Mutex<Arc<SlotMap>>,
+        refreshed: tokio::sync::Mutex<Option<Instant>>,
+    },
+}
+
+/// One link per lane and master; no address where there is only one master.
+type Links = HashMap<(Lane, Option<Address>), Arc<Link>>;
+
+/// All connections for commands.
+#[derive(Debug)]
+pub(super) struct Router {
+    dialer: Arc<Dialer>,
+    command_deadline: Duration,
+    route: Route,
+    links: Mutex<Links>,
+}
+
+impl Router {
+    pub(super) fn new(settings: &RedisSettings, dialer: Arc<Dialer>) -> Self {
+        let route = match settings.url.servers.clone() {
+            Servers::One(address) => Route::One(Locator::Fixed(address)),
+            Servers::Sentinel { sentinels, master } => {
+                let addresses = sentinels;
+                Route::One(Locator::Sentinel(Arc::new(Sentinels { addresses, master })))
+            }
+            Servers::Cluster(seeds) => Route::Slots {
+                seeds,
+                map: Mutex::default(),
+                refreshed: tokio::sync::Mutex::new(None),
+            },
+        };
+        Self {
+            dialer,
+            command_deadline: settings.command_deadline,
+            route,
+            links: Mutex::default(),
+        }
+    }
+
+    /// Whether slots are spread over masters.
+    pub(super) const fn is_cluster(&self) -> bool {
+        matches!(self.route, Route::Slots { .. })
+    }
+
+    /// How connections are made.
+    pub(super) const fn dialer(&self) -> &Arc<Dialer> {
+        &self.dialer
+    }
+
+    /// When a call that begins now has to end.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.command_deadline
+    }
+
+    /// Runs commands on the master of a slot; `build` makes them for the connection that is used.
+    ///
+    /// # Errors
+    /// [`StoreError`]: not answered in time, or refused for good.
+    pub(super) async fn call(
+        &self,
+        lane: Lane,
+        slot: u16,
+        repeat: Repeat,
+        mut build: impl FnMut(&Live) -> Pipeline + Send,
+    ) -> Result<Vec<Value>, StoreError> {
+        let deadline = self.deadline();
+        loop {
+            let tried = match self.live(lane, slot, deadline).await {
+                Ok(live) => match live.run_scripts(&build(&live), deadline).await {
+                    Err(Fault::Lost(why)) if repeat == Repeat::Never => {
+                        return Err(StoreError::Unavailable(why));
+                    }
+                    tried => tried,
+                },
+                Err(fault) => Err(fault),
+            };
+            let fault = match tried {
+                Ok(answers) => return Ok(answers),
+                Err(Fault::Refused(error)) => return Err(error),
+                Err(fault) => fault,
+            };
+            let pause = rand::random_range(PAUSE_MS.0..=PAUSE_MS.1);
+            let again = Instant::now() + Duration::from_millis(pause);
+            if again >= deadline {
+                return Err(fault.into());
+            }
+            sleep_until(again).await;
+            self.refresh(REFRESH_INTERVAL).await;
+        }
+    }
+
+    /// A working connection to the master of a slot.
+    async fn live(&self, lane: Lane, slot: u16, deadline: Instant) -> Result<Arc<Live>, Fault> {
+        let (key, locator, patience) = match &self.route {
+            Route::One(locator) => ((lane, None), locator.clone(), deadline),
+            Route::Slots { .. } => {
+                let address = self.master(slot).await.map_err(Fault::Refused);
+                let address = address.map_err(|_| Fault::Busy("slot has no master"))?;
+                let patience = deadline.min(Instant::now() + MASTER_PATIENCE);
+                let locator = Locator::Fixed(address.clone());
+                ((lane, Some(address)), locator, patience)
+            }
+        };
+        let link = {
+            let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+            let start = || Link::start(Arc::clone(&self.dialer), locator);
+            Arc::clone(links.entry(key).or_insert_with(start))
+        };
+        link.live(patience).await
+    }
+
+    /// Where the master of a slot is, as far as is known.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nobody could be asked, or nobody serves the slot; try again.
+    pub(super) async fn master(&self, slot: u16) -> Result<Address, StoreError> {
+        let map = match &self.route {
+            Route::One(locator) => return locator.find(&self.dialer).await,
+            Route::Slots { map, .. } => map,
+        };
+        if let Some(address) = current(map).master(slot) {
+            return Ok(address.clone());
+        }
+        self.refresh(REFRESH_INTERVAL).await;
+        let found = current(map).master(slot).cloned();
+        found.ok_or(StoreError::Unavailable("slot has no master"))
+    }
+
+    /// Asks a cluster again who serves which slot, unless that was done less than `age` ago.
+    pub(super) async fn refresh(&self, age: Duration) {
+        let Route::Slots {
+            seeds,
+            map,
+            refreshed,
+        } = &self.route
+        else {
+            return;
+        };
+        let mut refreshed = refreshed.lock().await;
+        if refreshed.is_some_and(|at| at.elapsed() < age) {
+            return;
+        }
+        let known = current(map);
+        let others = seeds.iter().filter(|seed| !known.has(seed));
+        let asked: Vec<&Address> = known.masters().chain(others).collect();
+        if let Some(found) = ask_slots(&self.dialer, &asked).await {
+            self.drop_links(&found);
+            *map.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(found);
+        }
+        *refreshed = Some(Instant::now());
+    }
+
+    /// Lets go of connections to servers that serve nothing any more.
+    fn drop_links(&self, map: &SlotMap) {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|(_, address), _| address.as_ref().is_none_or(|address| map.has(address)));
+    }
+}
+
+fn current(map: &Mutex<Arc<SlotMap>>) -> Arc<SlotMap> {
+    Arc::clone(&map.lock().unwrap_or_else(PoisonError::into_inner))
+}

@@ -1,0 +1,31 @@
+-- Notes that another server process holds the partition now: what it may have lost becomes a hole.
+-- KEYS: clock gen holes
+-- ARGV: run_id partition floor(highest id this node knows) seen(newest id before the reconnect)
+-- Answers: clock, then the holes as 'S:F', oldest first
+--
+-- The very first process of a partition leaves a birth mark 'b:F' instead of a hole. A node that
+-- has seen ids from before that birth proves that something was lost: the mark becomes a hole.
+local call, text = redis.call, string.format
+local part, known, seen = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local clock, gen = tonumber(call('GET', KEYS[1]) or 0), call('GET', KEYS[2])
+if gen ~= ARGV[1] then
+  local time = call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000) - 1735689600000
+  local function after(id) return id - id % 16 + part + 16 end
+  local id = math.max(now * 4096 + part, after(clock), after(known))
+  local this = text('%.0f', id)
+  call('SET', KEYS[1], this)
+  call('SET', KEYS[2], ARGV[1])
+  local kind = (not gen and clock == 0 and known == 0) and 'b' or text('%.0f', clock)
+  call('RPUSH', KEYS[3], kind .. ':' .. this)
+  call('LTRIM', KEYS[3], -16, -1)
+  clock = id
+end
+local holes = call('LRANGE', KEYS[3], 0, -1)
+for at, hole in ipairs(holes) do
+  if seen > 0 and string.sub(hole, 1, 2) == 'b:' and seen < tonumber(string.sub(hole, 3)) then
+    holes[at] = '0' .. string.sub(hole, 2)
+    call('LSET', KEYS[3], at - 1, holes[at])
+  end
+end
+return {text('%.0f', clock), unpack(holes)}

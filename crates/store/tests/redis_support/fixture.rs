@@ -1,0 +1,88 @@
+//! Redis as a fixture of the conformance suite.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sparkway_store::conformance::Fixture;
+use sparkway_store::redis::{RedisSettings, RedisStore};
+use sparkway_store::{BoxFuture, Store};
+
+use super::server::Server;
+
+/// How long digests are remembered at least in these tests.
+const WINDOW_MS: u64 = 2000;
+
+/// Settings for tests: the defaults, with a short window.
+pub(crate) fn settings(url: &str) -> RedisSettings {
+    RedisSettings {
+        idempotency_window: Duration::from_millis(WINDOW_MS),
+        ..RedisSettings::new(url).unwrap()
+    }
+}
+
+/// One server, laid out with one partition.
+pub(crate) struct OneRedis {
+    server: Mutex<Server>,
+    stores: Mutex<Vec<Arc<RedisStore>>>,
+    url: String,
+}
+
+impl OneRedis {
+    pub(crate) fn start() -> Self {
+        let server = Server::start(&[]);
+        Self {
+            url: server.url(),
+            server: Mutex::new(server),
+            stores: Mutex::default(),
+        }
+    }
+}
+
+/// Connects on a runtime of its own thread: the fixture's `store` is no async function.
+pub(crate) fn connect(settings: RedisSettings) -> Arc<RedisStore> {
+    let runtime = tokio::runtime::Handle::current();
+    let connected = std::thread::scope(|scope| {
+        let connecting = scope.spawn(|| runtime.block_on(RedisStore::connect(settings)));
+        connecting.join().unwrap()
+    });
+    Arc::new(connected.unwrap())
+}
+
+impl Fixture for OneRedis {
+    fn store(&self) -> Arc<dyn Store> {
+        let store = connect(settings(&self.url));
+        self.stores.lock().unwrap().push(Arc::clone(&store));
+        store
+    }
+
+    fn idempotency_window_ms(&self) -> u64 {
+        WINDOW_MS
+    }
+
+    fn advance(&self, ms: u64) -> BoxFuture<'_, ()> {
+        // Time is real here: it is what is waited for.
+        Box::pin(tokio::time::sleep(Duration::from_millis(ms)))
+    }
+
+    fn save(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let saved = self.server.lock().unwrap().cli(&["SAVE"]);
+            assert_eq!(saved.trim(), "OK");
+        })
+    }
+
+    fn lose_since_save(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            tokio::task::block_in_place(|| {
+                let mut server = self.server.lock().unwrap();
+                server.kill();
+                server.restart();
+            });
+            let stores = self.stores.lock().unwrap().clone();
+            for store in stores {
+                // Dropped connections are noticed by using them.
+                while store.nodes().await.is_err() {}
+            }
+        })
+    }
+}

@@ -1,0 +1,6 @@
+//! Redis servers for tests: started on free ports in directories of their own, killed by handle.
+
+#![expect(dead_code, reason = "each test target uses a part of it")]
+
+pub(crate) mod fixture;
+pub(crate) mod server;
