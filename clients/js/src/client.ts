@@ -1,6 +1,6 @@
 import type { Backoff } from './backoff.js';
 import { Calls } from './calls.js';
-import { json, type Codec, type Frame } from './codec.js';
+import { json, payload, type Codec, type Frame } from './codec.js';
 import { Connection, type Close, type How, type State } from './connection.js';
 import { Cursor, order } from './cursor.js';
 import { Emitter, onAbort, type Logger, type Off } from './emitter.js';
@@ -125,7 +125,7 @@ export class Sparkway {
     this._keptSession = new Kept(this._store, this._key);
     this._keptQueue = new Kept(store, `${this._key}:queue`);
     this._connection = new Connection({ url, codec: this._codec, token, reconnect, timeouts, webSocket, trace }, this);
-    this._outbox = new Outbox({ messages: 1_000, bytes: 1 << 20, age: 300_000, overflow: 'reject', ...bounds }, this);
+    this._outbox = new Outbox({ messages: 1_000, bytes: 1 << 20, age: 300_000, overflow: 'reject', inFlight: 1, ...bounds }, this);
     this._calls = new Calls((frame) => this._isOnline && this._connection.send(frame, true));
     this._subscriptions = new Subscriptions(this);
     this._restore();
@@ -214,21 +214,21 @@ export class Sparkway {
     if (this._ended) throw closed();
     if (volatile && !this._isOnline) throw new SparkwayError('offline', 'no connection', true);
     const frame: Frame = { type: 'topic:publish', id, topic, data: data ?? null, ephemeral, durability, exclude_self: excludeSelf };
-    const promise = this._outbox.add({ id, body: this._codec.encode(frame), signal, timeout, volatile });
+    const promise = this._outbox.add({ id, topic, body: this._codec.encode(frame), volatile }, timeout, signal);
     this._flush();
     return promise;
   }
 
   /** Calls a method of the application's backend. Not repeated: `disconnected` when the answer is lost. */
   request<T = any>(method: string, params?: unknown, options: { signal?: AbortSignal; timeout?: number } = {}): Promise<T> {
-    return this._ask('rpc:call', { method, params: params ?? null }, options, false);
+    return this._ask<Frame>('rpc:call', { method, params }, options, false).then((answer) => payload(answer.result, answer));
   }
 
   /** Reads a page of a topic's log. */
   async history<T = any>(topic: string, { signal, limit = 100, ...rest }: HistoryOptions = {}): Promise<HistoryPage<T>> {
     const { messages = [], complete } = await this._ask<any>('topic:history', { topic, limit, ...rest }, { signal });
     return {
-      messages: messages.map(({ id, data, from, ts }: any) => ({ id, topic, data, from, at: ts, replayed: true })),
+      messages: messages.map((m: Frame) => ({ id: m.id, topic, data: payload(m.data, m), from: m.from, at: m.ts, replayed: true })),
       complete: !!complete,
     };
   }
@@ -332,7 +332,7 @@ export class Sparkway {
 
   /** @internal */
   _awaits(): boolean {
-    return this._outbox.awaits || this._calls.size > 0;
+    return this._outbox.size + this._calls.size > 0;
   }
 
   /** @internal */
@@ -502,10 +502,9 @@ export class Sparkway {
     }
     const queue = this._keptQueue.take();
     if (queue?.protocol !== this._codec.protocol) return;
-    this._outbox.restore(queue.items, (id, cause) => {
-      const { code, message } = cause as SparkwayError;
-      this._failed(new SparkwayError(code, `publish ${id}: ${message}`, false, undefined, { cause }));
-    });
+    this._outbox.restore(queue.items, (id, cause) =>
+      this._failed(new SparkwayError(cause.code, `publish ${id}: ${cause.message}`, false, undefined, { cause })),
+    );
     if (queue.session !== kept?.session?.id) this._outbox.sessionLost();
   }
 

@@ -19,13 +19,13 @@ export interface Codec {
 export const json: Codec = {
   protocol: 'spark.v1.json',
   encode: (frame) => JSON.stringify(frame),
-  decode(bytes) {
-    const frame = JSON.parse(bytes as string);
-    // A binary payload reaches JSON clients as base64.
-    if (frame.encoding === 'base64') frame.data = fromBase64(frame.data);
-    return frame;
-  },
+  decode: (bytes) => JSON.parse(bytes as string),
 };
+
+/** A payload as it was sent: bytes reach JSON clients as base64, which a field beside them says. */
+export function payload(value: any, { encoding }: Frame): any {
+  return encoding === 'base64' ? fromBase64(value) : value;
+}
 
 /** Bytes of a base64 text. */
 export function fromBase64(text: string): Uint8Array {

@@ -155,7 +155,7 @@ export class Connection {
   /** Something woke us (network back, page shown): try now, or look whether the link still lives. */
   nudge(): void {
     if (this.retryAt) void this._dial();
-    else if (Date.now() - this._beatAt > this._interval / 4) this._heartbeat();
+    else if (Date.now() - this._beatAt > this._interval / 3) this._heartbeat();
   }
 
   /** Drops the socket without a goodbye and resumes: the page froze, the network changed. */
@@ -422,9 +422,9 @@ export class Connection {
     this._settle();
     this._wire.close(0, '');
     this._reason = 'initial';
-    if (error.code !== 'gave_up') this._loseSession();
-    this._enter('closed');
+    this.state = 'closed';
     this._host._stopped(error);
+    if (error.code !== 'gave_up') this._loseSession();
   }
 }
 

@@ -20,38 +20,38 @@ export interface QueueSettings {
   age: number;
   /** Who yields when the queue is full: the new publish, or the oldest that was never sent. Default `reject`. */
   overflow: 'reject' | 'drop_oldest';
+  /**
+   * Publishes of one topic that are under way at once. With 1, the default, a topic's order holds even
+   * when the server refuses one for now; more is faster on a slow link.
+   */
+  inFlight: number;
 }
 
 /** A publish as it is kept across a page reload. */
 export interface SavedPublish {
   id: string;
+  topic: string;
   body: string;
   binary: boolean;
   maybe: boolean;
   expires: number;
 }
 
-interface Item {
+interface Parcel {
   id: string;
+  topic: string;
   body: string | Uint8Array;
-  size: number;
+  volatile?: boolean;
+}
+
+interface Item extends Parcel {
   expires: number;
   /** Sent on the present connection. */
   sent: boolean;
   /** Sent at least once in this session, so it may be stored. */
   maybe: boolean;
-  volatile?: boolean;
   promise: Promise<Published>;
   end(error?: unknown, result?: Published): void;
-}
-
-/** How one publish is to be treated. */
-export interface Parcel {
-  id: string;
-  body: string | Uint8Array;
-  timeout?: number;
-  signal?: AbortSignal;
-  volatile?: boolean;
 }
 
 /** What the outbox needs of the client. */
@@ -63,8 +63,8 @@ export interface Courier {
   _queued(): void;
 }
 
-/** The server takes 256 at once; fewer keep its answers quick. */
-const WINDOW = 64;
+/** Over all topics; the server takes 256 at once. */
+const IN_FLIGHT = 64;
 
 /**
  * Publishes until they are answered, in order, each under one id. Across connections of one session an
@@ -73,8 +73,6 @@ const WINDOW = 64;
 export class Outbox {
   private _items = new Map<string, Item>();
   private _bytes = 0;
-  private _inFlight = 0;
-  private _window = WINDOW;
   private _refusals = 0;
   private _hold?: ReturnType<typeof setTimeout>;
 
@@ -87,89 +85,92 @@ export class Outbox {
     return this._items.size;
   }
 
-  /** Whether answers are awaited. */
-  get awaits(): boolean {
-    return this._inFlight > 0;
+  private _all(): Item[] {
+    return [...this._items.values()];
   }
 
   /** Queues a publish. An id that waits already gives the same promise. */
-  add({ id, body, timeout = this._settings.age, signal, volatile }: Parcel): Promise<Published> {
-    const known = this._items.get(id);
+  add(parcel: Parcel, timeout = this._settings.age, signal?: AbortSignal): Promise<Published> {
+    const known = this._items.get(parcel.id);
     if (known) return known.promise;
     if (signal?.aborted) return Promise.reject(signal.reason);
-    if (!this._makeRoom(body.length)) {
+    if (!this._makeRoom(parcel.body.length)) {
       return Promise.reject(new SparkwayError('queue_full', `${this.size} publishes wait already`, true));
     }
-    return this._insert({ id, body, expires: Date.now() + timeout, maybe: false, volatile }, signal).promise;
+    return this._insert(parcel, Date.now() + timeout, false, signal);
   }
 
-  private _insert(given: Pick<Item, 'id' | 'body' | 'expires' | 'maybe' | 'volatile'>, signal?: AbortSignal): Item {
-    const item = { ...given, size: given.body.length, sent: false } as Item;
+  private _insert(parcel: Parcel, expires: number, maybe: boolean, signal?: AbortSignal): Promise<Published> {
+    const item = { ...parcel, expires, maybe } as Item;
+    this._items.set(item.id, item);
+    this._bytes += item.body.length;
     item.promise = new Promise((resolve, reject) => {
-      const timer = setTimeout(
-        () => item.end(new SparkwayError('timeout', 'no answer in time; it may be stored if it was sent', true)),
-        item.expires - Date.now(),
-      );
+      let off = () => {};
+      const timer = setTimeout(() => item.end(new SparkwayError('timeout', 'no answer; it may be stored if it was sent', true)), expires - Date.now());
       item.end = (error, result) => {
         if (!this._items.delete(item.id)) return;
         clearTimeout(timer);
         off();
-        this._bytes -= item.size;
-        if (item.sent) this._inFlight--;
+        this._bytes -= item.body.length;
         if (error) reject(error);
         else resolve(result!);
         this._courier._queued();
       };
+      off = onAbort(signal, () => item.end(signal!.reason));
     });
-    this._items.set(item.id, item);
-    this._bytes += item.size;
-    let off = () => {};
-    off = onAbort(signal, () => item.end(signal!.reason));
     this._courier._queued();
-    return item;
+    return item.promise;
   }
 
   private _makeRoom(size: number): boolean {
     const { messages, bytes, overflow } = this._settings;
     const full = () => this.size >= messages || this._bytes + size > bytes;
     if (overflow !== 'reject') {
-      for (const item of [...this._items.values()]) {
-        if (!full()) break;
-        if (!item.maybe) item.end(new SparkwayError('queue_full', 'a newer publish took the place', true));
+      for (const item of this._all()) {
+        if (full() && !item.maybe) item.end(new SparkwayError('queue_full', 'a newer publish took its place', true));
       }
     }
     return !full();
   }
 
-  /** Sends what may be sent now. */
+  /** Sends what may be sent now: of each topic the oldest first. */
   flush(): void {
-    let waiting = false;
-    for (const item of [...this._items.values()]) {
-      if (item.sent) continue;
-      waiting = true;
-      if (this._hold || this._inFlight >= this._window) break;
-      if (this._tooLarge(item)) item.end(new SparkwayError('too_large', `more than ${this._courier._limit()} bytes`));
-      else if (this._courier._send(item.body)) {
-        item.sent = item.maybe = true;
-        this._inFlight++;
-      } else break;
+    const busy = new Map<string, number>();
+    let inFlight = 0;
+    for (const item of this._all()) {
+      const before = busy.get(item.topic) ?? 0;
+      if (!item.sent && (item.volatile || (!this._hold && before < this._settings.inFlight))) {
+        if (this._tooLarge(item.body)) {
+          item.end(new SparkwayError('too_large', `over ${this._courier._limit()} bytes`));
+          continue;
+        }
+        item.sent = this._courier._send(item.body);
+        item.maybe ||= item.sent;
+      }
+      if (!item.volatile) busy.set(item.topic, before + 1);
+      if (item.sent && ++inFlight >= IN_FLIGHT) return;
     }
-    if (!waiting) this._window = WINDOW;
   }
 
-  private _tooLarge({ body, size }: Item): boolean {
+  private _tooLarge(body: string | Uint8Array): boolean {
     const limit = this._courier._limit();
-    return size * 3 > limit && (typeof body === 'string' ? new TextEncoder().encode(body).length : size) > limit;
+    if (body.length * 3 <= limit) return false; // no character takes more bytes
+    return (typeof body === 'string' ? new TextEncoder().encode(body) : body).length > limit;
   }
 
   /** The answer to `id`; false when it is not one of ours. */
   settle(id: string, result: any, error?: SparkwayError): boolean {
     const item = this._items.get(id);
     if (!item) return false;
+    if (error?.code === 'superseded') return true; // the close that follows decides
     if (error?.retryable && !item.volatile) {
-      this._slowDown(error.retryAfter);
-      if (item.sent) this._inFlight--;
       item.sent = false;
+      clearTimeout(this._hold);
+      const delay = error.retryAfter ?? Math.min(500 * 2 ** this._refusals++, 10_000);
+      this._hold = setTimeout(() => {
+        this._hold = undefined;
+        this.flush();
+      }, delay * (1 + Math.random() / 4));
     } else {
       this._refusals = 0;
       item.end(error, { id: result?.id ?? undefined, duplicate: !!result?.duplicate });
@@ -178,60 +179,47 @@ export class Outbox {
     return true;
   }
 
-  /** Refused for now: wait, then one at a time, so that the order stays as it is. */
-  private _slowDown(after?: number): void {
-    const delay = after ?? Math.min(500 * 2 ** this._refusals, 10_000);
-    this._refusals++;
-    this._window = 1;
-    clearTimeout(this._hold);
-    this._hold = setTimeout(() => this._release(), delay + Math.random() * 100);
-  }
-
   private _release(): void {
     clearTimeout(this._hold);
     this._hold = undefined;
-    this.flush();
   }
 
   /** The link is gone: what was sent will be sent again, in the same order. */
   offline(): void {
-    for (const item of [...this._items.values()]) {
-      if (item.volatile) item.end(new SparkwayError('disconnected', 'the connection was lost before the answer', true));
+    this._release();
+    for (const item of this._all()) {
       item.sent = false;
+      if (item.volatile) item.end(new SparkwayError('disconnected', 'the connection was lost before the answer', true));
     }
-    this._inFlight = 0;
-    clearTimeout(this._hold);
-    this._hold = undefined;
   }
 
   /** The server no longer knows which ids it has stored: what may be stored cannot be sent again. */
   sessionLost(): void {
-    for (const item of [...this._items.values()]) {
-      if (item.maybe) item.end(new SparkwayError('session_lost', 'the session ended before the answer: it may be stored or not'));
+    for (const item of this._all()) {
+      if (item.maybe) item.end(new SparkwayError('session_lost', 'the session ended before the answer; it may be stored or not'));
     }
   }
 
   /** Everything fails. */
   stop(error: unknown): void {
-    clearTimeout(this._hold);
-    this._hold = undefined;
-    for (const item of [...this._items.values()]) item.end(error);
+    this._release();
+    for (const item of this._all()) item.end(error);
   }
 
   /** What to keep across a reload. */
   save(): SavedPublish[] {
-    return [...this._items.values()]
+    return this._all()
       .filter((item) => !item.volatile)
-      .map(({ id, body, maybe, expires }) => {
+      .map(({ id, topic, body, maybe, expires }) => {
         const binary = typeof body !== 'string';
-        return { id, body: binary ? toBase64(body) : body, binary, maybe, expires };
+        return { id, topic, body: binary ? toBase64(body) : body, binary, maybe, expires };
       });
   }
 
   /** Takes up what an earlier page left; nobody waits for it, so failures go to `failed`. */
-  restore(saved: SavedPublish[], failed: (id: string, error: unknown) => void): void {
-    for (const { id, body, binary, maybe, expires } of saved) {
-      this._insert({ id, body: binary ? fromBase64(body) : body, expires, maybe }).promise.catch((error) => failed(id, error));
+  restore(saved: SavedPublish[], failed: (id: string, error: SparkwayError) => void): void {
+    for (const { id, topic, body, binary, maybe, expires } of saved) {
+      this._insert({ id, topic, body: binary ? fromBase64(body) : body }, expires, maybe).catch((error) => failed(id, error));
     }
   }
 }

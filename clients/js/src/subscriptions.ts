@@ -1,4 +1,4 @@
-import type { Frame } from './codec.js';
+import { payload, type Frame } from './codec.js';
 import { order } from './cursor.js';
 import { refusal, SparkwayError } from './errors.js';
 import { Topic, type Loss, type Member, type Message, type TopicHost, type TopicOptions } from './topic.js';
@@ -217,13 +217,13 @@ export class Subscriptions {
 
   /** Hands a message to its topic. `caughtUp` is false while the topic's log is read from further back. */
   message(frame: Frame): { message: Message; fresh: boolean; known: boolean; caughtUp: boolean } {
-    const { id, topic: name = '', data, from } = frame;
+    const { id, topic: name = '', from } = frame;
     const topic = this._topics.get(name);
     const catchUp =
       id !== undefined &&
       !!topic &&
       (order(id) <= topic._until! || (topic._have === 'asked' && !!topic._catching));
-    const message: Message = { id, topic: name, data, from: from as string | undefined, at: Number(frame.ts ?? Date.now()), replayed: this._replaying || catchUp };
+    const message: Message = { id, topic: name, data: payload(frame.data, frame), from: from as string | undefined, at: Number(frame.ts ?? Date.now()), replayed: this._replaying || catchUp };
     const fresh = !!topic && !topic._stale && topic._deliver(message);
     return { message, fresh, known: !!topic, caughtUp: !catchUp };
   }

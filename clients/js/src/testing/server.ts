@@ -327,6 +327,6 @@ export class FakeServer {
     const { method, params } = frame.data;
     const result = this.options.rpc?.(method, params);
     if (result === undefined) seat.refuse(frame, 'not_found');
-    else seat.ack(frame, result);
+    else seat.ack(frame, { result });
   }
 }

@@ -1,1 +1,0 @@
-npx tsc -p tsconfig.json 2>/dev/null; node scripts/shrink.mjs && npx esbuild dist/index.js --bundle --minify --format=esm --target=es2020 2>/dev/null > /tmp/core.js; wc -c /tmp/core.js;  node -e 'console.log(require("zlib").gzipSync(require("fs").readFileSync("/tmp/core.js"),{level:9}).length/1024)'
