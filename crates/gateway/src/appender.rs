@@ -11,18 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sparkway_protocol::{FrameId, MessageId, Partition, limits};
 use sparkway_session::{Input, StoreFailure};
 use sparkway_store::{Append, Appended, SharedStore, StoreError, WriteError};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 use crate::attached::Attached;
 
-/// Who awaits the outcome of a publish.
+/// Who awaits the outcome of a publish: a session, and its frame if that wants an answer.
 #[derive(Debug)]
-pub(crate) enum Waiter {
-    /// A session, and its frame if that wants an answer.
-    Session(Arc<Attached>, Option<FrameId>),
-    /// Somebody within the node.
-    Caller(oneshot::Sender<Result<Appended, StoreFailure>>),
-}
+pub(crate) struct Waiter(pub(crate) Arc<Attached>, pub(crate) Option<FrameId>);
 
 #[derive(Debug)]
 struct Pending {
@@ -116,24 +111,17 @@ async fn append_twice(
 
 impl Waiter {
     fn tell(self, result: Result<Appended, WriteError>) {
-        match self {
-            Self::Session(session, id) => {
-                let result = result
-                    .map(|stored: Appended| Some((stored.id, stored.duplicate)))
-                    .map_err(|error| failure_of(&error));
-                if result == Err(StoreFailure::Gone) {
-                    session.restore();
-                }
-                session.handle.post(Input::Stored {
-                    id,
-                    result: soften(result),
-                });
-            }
-            Self::Caller(sender) => {
-                // A caller that went away does not want the answer.
-                drop(sender.send(result.map_err(|error| failure_of(&error))));
-            }
+        let Self(session, id) = self;
+        let result = result
+            .map(|stored| Some((stored.id, stored.duplicate)))
+            .map_err(|error| failure_of(&error));
+        if result == Err(StoreFailure::Gone) {
+            session.restore();
         }
+        session.handle.post(Input::Stored {
+            id,
+            result: soften(result),
+        });
     }
 }
 

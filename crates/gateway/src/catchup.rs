@@ -106,27 +106,24 @@ impl Attached {
         let mut next = first;
         let mut pause = Duration::from_millis(5);
         while !self.is_over() {
-            let gathered = match next.take() {
-                Some(gathered) => gathered,
-                None => {
-                    match self.hook(&mut lane, &mut sent) {
-                        Hooked::Yes => return sent,
-                        Hooked::Full => {
-                            self.wait_for_room().await;
-                            continue;
-                        }
-                        Hooked::Behind(until) => {
-                            self.worker.wait_for(lane.partition, until).await;
-                        }
+            let gathered = if let Some(gathered) = next.take() {
+                gathered
+            } else {
+                match self.hook(&mut lane, &mut sent) {
+                    Hooked::Yes => return sent,
+                    Hooked::Full => {
+                        self.wait_for_room().await;
+                        continue;
                     }
-                    match self.gather(lane).await {
-                        Ok(gathered) => gathered,
-                        Err(error) => {
-                            tracing::debug!(session = %self.session, %error, "replay waits");
-                            tokio::time::sleep(pause).await;
-                            pause = (pause * 2).min(PAUSE_MAX);
-                            continue;
-                        }
+                    Hooked::Behind(until) => self.worker.wait_for(lane.partition, until).await,
+                }
+                match self.gather(lane).await {
+                    Ok(gathered) => gathered,
+                    Err(error) => {
+                        tracing::debug!(session = %self.session, %error, "replay waits");
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(PAUSE_MAX);
+                        continue;
                     }
                 }
             };

@@ -37,8 +37,7 @@ impl Connection {
             fence: Some((attached.session, attached.epoch())),
             durability,
         };
-        lot.appender
-            .submit(append, Waiter::Session(attached, request.id));
+        lot.appender.submit(append, Waiter(attached, request.id));
         None
     }
 

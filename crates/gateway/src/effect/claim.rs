@@ -177,7 +177,9 @@ impl Attached {
         let shared = Arc::clone(&self.worker.shared);
         let topics: Vec<TopicName> = subscriptions.iter().map(|sub| sub.topic.clone()).collect();
         if shared.make_live(&topics).await.is_err() || self.is_over() {
-            topics.iter().for_each(|topic| shared.unwant(topic));
+            for topic in &topics {
+                shared.unwant(topic);
+            }
             return Err(StoreFailure::Unavailable);
         }
         for partition in shared.layout.iter() {

@@ -37,7 +37,7 @@ impl Connection {
             Effect::Replay => {
                 if let Some(replay) = self.replay.take() {
                     // The operation is gone only when the connection is.
-                    drop(replay.send(()));
+                    let _gone = replay.send(());
                 }
             }
             Effect::Append(request) => return self.append(*request),

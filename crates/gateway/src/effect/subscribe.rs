@@ -23,6 +23,14 @@ struct From {
     recovered: bool,
 }
 
+/// How topics are subscribed.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    since: Since,
+    echo: bool,
+    presence: bool,
+}
+
 impl Connection {
     pub(super) fn subscribe(&mut self, request: SubscribeRequest) {
         let Some(attached) = self.in_use() else {
@@ -103,14 +111,41 @@ impl Attached {
                 });
             }
         }
-        let result = self
-            .join_all(&topics, request.since, request.echo, request.presence)
-            .await;
-        if result.is_err() {
-            // Those that are joined by now keep an interest of their own.
-            topics.iter().for_each(|topic| shared.unwant(topic));
+        let held: Vec<TopicName> = self.subs().iter().map(|sub| sub.topic.clone()).collect();
+        let mut granted = Vec::with_capacity(topics.len());
+        let way = Way {
+            since: request.since,
+            echo: request.echo,
+            presence: request.presence,
+        };
+        if let Err(failure) = self.join_all(&topics, way, &mut granted).await {
+            self.undo(&topics, granted.len(), &held).await;
+            return Err(failure);
         }
-        result.map(|granted| SubscribeOutcome { granted, rejected })
+        Ok(SubscribeOutcome { granted, rejected })
+    }
+
+    /// The request failed as a whole: leaves what it joined, and takes the other interests back.
+    async fn undo(&self, topics: &[TopicName], joined: usize, held: &[TopicName]) {
+        let (joined, rest) = topics.split_at_checked(joined).unwrap_or((topics, &[]));
+        for topic in rest {
+            self.worker.shared.unwant(topic);
+        }
+        let new: Vec<TopicName> = joined
+            .iter()
+            .filter(|topic| !held.contains(topic))
+            .cloned()
+            .collect();
+        self.leave_topics(&new);
+        let mut change = Remember::nothing(self.session, self.epoch());
+        change.unsubscribed = topics
+            .iter()
+            .filter(|topic| !held.contains(topic))
+            .cloned()
+            .collect();
+        if let Err(error) = self.worker.shared.store.remember(change).await {
+            tracing::debug!(session = %self.session, %error, "subscribe not undone in the record");
+        }
     }
 
     /// Makes the topics live, writes them into the record, then joins each: a crash in between
@@ -118,10 +153,14 @@ impl Attached {
     async fn join_all(
         self: &Arc<Self>,
         topics: &[TopicName],
-        since: Since,
-        echo: bool,
-        presence: bool,
-    ) -> Result<Vec<Subscribed>, StoreFailure> {
+        way: Way,
+        granted: &mut Vec<Subscribed>,
+    ) -> Result<(), StoreFailure> {
+        let Way {
+            since,
+            echo,
+            presence,
+        } = way;
         let shared = Arc::clone(&self.worker.shared);
         shared
             .make_live(topics)
@@ -138,7 +177,6 @@ impl Attached {
         }
         let starts: Vec<MessageId> = topics.iter().map(|topic| self.start_of(topic)).collect();
         self.remember(topics, &starts, echo, presence).await?;
-        let mut granted = Vec::with_capacity(topics.len());
         for (topic, start) in topics.iter().zip(starts) {
             let from = self.replay_from(topic, since, start).await?;
             let sub = Subscription {
@@ -149,7 +187,7 @@ impl Attached {
             };
             granted.push(self.join_one(sub, from).await?);
         }
-        Ok(granted)
+        Ok(())
     }
 
     /// Where a subscription made now begins: this worker's position, or the topic's newest id

@@ -1,5 +1,6 @@
 //! Where clients come from and what is spoken there.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use sparkway_protocol::Format;
@@ -44,6 +45,12 @@ impl AddressRange {
             }
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
         }
+    }
+}
+
+impl fmt::Display for AddressRange {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.network, self.prefix_bits)
     }
 }
 
