@@ -14,7 +14,7 @@ KNOWN = {
     "SPARKWAY__STORE__URL__FILE", "SPARKWAY__STORE__KEY_PREFIX", "SPARKWAY__STORE__PARTITIONS", "SPARKWAY__DRAIN__READINESS_DELAY",
     "SPARKWAY__DRAIN__DURATION", "SPARKWAY__DRAIN__MAX_RATE", "SPARKWAY__LIMITS__CONNECTIONS", "SPARKWAY__LIMITS__HANDSHAKES_PER_SECOND",
     "SPARKWAY__TRACING__OTLP_ENDPOINT", "SPARKWAY__TRACING__SAMPLE_RATIO", "SPARKWAY__LOG__LEVEL", "SPARKWAY__LOG__FORMAT",
-    "REDIS_PASSWORD", "SSL_CERT_FILE",
+    "SPARKWAY__STORE__CA_FILE", "REDIS_PASSWORD",
 }
 
 
@@ -107,7 +107,7 @@ def test_store_addresses_have_the_documented_form():
         yield f"an address from a Secret is not read from its file: {env}"
 
 
-PLANTED = {"apiKeys": "swk_a_planted-one", "tokenKey": "planted-two", "redisUrl": "redis://:planted-three@h:6379", "hookSecret": "planted-four"}
+PLANTED = {"apiKeys": "swk_a_PlantedOne01234567890", "tokenKey": "planted-two-of-at-least-32-characters", "redisUrl": "redis://:planted-three@h:6379", "hookSecret": "planted-four"}
 
 
 def test_no_secret_stands_in_clear_anywhere():
@@ -144,7 +144,7 @@ def test_a_change_of_configuration_or_secrets_rolls_the_pods_and_nothing_else_do
     base = annotation({})
     if not base or base != annotation({}):
         yield "without a change the pods would roll at each upgrade"
-    for values in ({"config": {"a": 1}}, {"secrets": {"create": {"tokenKey": "x"}}}):
+    for values in ({"config": {"a": 1}}, {"secrets": {"create": {"tokenKey": "x" * 32}}}):
         if annotation(values) == base:
             yield f"{values} does not roll the pods"
     if annotation({"service": {"port": 81}, "metrics": {"dashboard": {"enabled": True}}}) != base:
@@ -155,7 +155,7 @@ def test_a_change_of_configuration_or_secrets_rolls_the_pods_and_nothing_else_do
 
 def test_a_token_key_is_made_only_when_nothing_else_authenticates_clients():
     for config, want in (({}, True), ({"auth": {"mode": "optional"}}, True), ({"auth": {"mode": "off"}}, False),
-                         ({"auth": {"jwks_url": "https://x/y"}}, False), ({"auth": {"public_key": "pem"}}, False)):
+                         ({"auth": {"jwks_url": "https://x/y"}}, False), ({"auth": {"public_key": "pem"}}, False), ({"auth": {"keys": {"a": {"public_key": "pem"}}}}, False)):
         env = environment({"config": config})
         if ("SPARKWAY__AUTH__HS256_SECRET__FILE" in env) != want:
             yield f"{config}: {sorted(env)}"

@@ -51,7 +51,7 @@
 {{- else if .Values.secrets.create.tokenKey }}true
 {{- else if not .Values.existingConfigMap }}
 {{- $auth := default dict .Values.config.auth }}
-{{- if not (or $auth.public_key $auth.jwks_url (eq (default "" $auth.mode) "off")) }}true{{ end }}
+{{- if not (or $auth.public_key $auth.keys $auth.jwks_url (eq (default "" $auth.mode) "off")) }}true{{ end }}
 {{- end }}
 {{- end }}
 
@@ -150,7 +150,7 @@
   value: {{ int . | quote }}
 {{- end }}
 {{- if and (eq .Values.store.mode "redis") .Values.store.redis.tls.caSecret.name }}
-- name: SSL_CERT_FILE
+- name: SPARKWAY__STORE__CA_FILE
   value: /run/secrets/sparkway-store-ca/ca.crt
 {{- end }}
 - name: SPARKWAY__DRAIN__READINESS_DELAY

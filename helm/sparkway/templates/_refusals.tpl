@@ -68,8 +68,8 @@
 {{- end }}
 {{- if not (or .Values.secrets.keys.tokenKey .Values.existingConfigMap) }}
 {{- $auth := default dict .Values.config.auth }}
-{{- if not (or $auth.public_key $auth.jwks_url (eq (default "" $auth.mode) "off")) }}
-{{- fail "secrets.keys.tokenKey: clients could not be authenticated; set it, or config.auth.public_key, or config.auth.jwks_url" }}
+{{- if not (or $auth.public_key $auth.keys $auth.jwks_url (eq (default "" $auth.mode) "off")) }}
+{{- fail "secrets.keys.tokenKey: clients could not be authenticated; set it, or config.auth.public_key, .keys or .jwks_url" }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -79,7 +79,7 @@
 {{- if and .Values.config .Values.existingConfigMap }}
 {{- fail "existingConfigMap: config would not be used; leave one of the two empty" }}
 {{- end }}
-{{- $owned := dict "server.listen" "ports.public and listenHost" "internal.listen" "ports.internal and listenHost" "server.tls" "tls" "store.url" "store.redis" "store.key_prefix" "store.keyPrefix" "store.partitions" "store.partitions" "drain" "drain" "limits.connections" "limits.connectionsPerPod" "limits.handshakes_per_second" "limits.handshakesPerSecond" "tracing.otlp_endpoint" "tracing.endpoint" "tracing.sample_ratio" "tracing.sampleRatio" "log.level" "log.level" "log.format" "log.format" "api.keys" "secrets" "auth.hs256_secret" "secrets" "hooks.secret" "secrets" }}
+{{- $owned := dict "server.listen" "ports.public and listenHost" "internal.listen" "ports.internal and listenHost" "server.tls" "tls" "store.url" "store.redis" "store.key_prefix" "store.keyPrefix" "store.partitions" "store.partitions" "store.ca_file" "store.redis.tls.caSecret" "drain" "drain" "limits.connections" "limits.connectionsPerPod" "limits.handshakes_per_second" "limits.handshakesPerSecond" "tracing.otlp_endpoint" "tracing.endpoint" "tracing.sample_ratio" "tracing.sampleRatio" "log.level" "log.level" "log.format" "log.format" "api.keys" "secrets" "auth.hs256_secret" "secrets" "hooks.secret" "secrets" }}
 {{- range $path, $instead := $owned }}
 {{- $steps := splitList "." $path }}
 {{- $table := index $.Values.config (first $steps) }}
