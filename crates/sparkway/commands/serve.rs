@@ -1,10 +1,8 @@
 //! `sparkway serve`: one node.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
-use crate::arguments::pair;
+use crate::arguments::ConfigSources;
 use crate::exit::{Failure, Outcome};
 
 /// How a node is run.
@@ -13,12 +11,8 @@ use crate::exit::{Failure, Outcome};
     sparkway serve -c sparkway.toml\n  \
     sparkway serve --set store.url=redis://127.0.0.1 --set auth.mode=off")]
 pub(crate) struct ServeArgs {
-    /// Configuration file
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Set one key; stronger than file and environment. Repeatable
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair)]
-    pub(crate) set: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) config: ConfigSources,
 }
 
 /// Runs a node until it is told to stop.
