@@ -4,9 +4,12 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
     reason = "this is test code: what fails, panics"
 )]
 
+mod redis_checks;
 mod redis_support;
 
 mod one_redis {

@@ -73,7 +73,7 @@ async fn serve(
                 }
                 Said::Answered(_) => drop(subscriber.answered()?),
             }
+            subscriber.heard();
         }
-        subscriber.heard();
     }
 }

@@ -1,7 +1,6 @@
 //! The feed of one partition: follows topics over one subscriber connection, and begins again when
 //! that breaks.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::codec::{Announcement, announcement};
 use super::core::Core;
+use super::following::{CHUNK, Following, Work};
 use super::link::backoff;
 use super::read::read_hole;
 use super::reply::id_of;
@@ -21,8 +21,6 @@ use crate::{Feed, FeedEvent, FeedHandle, Hole, StoreError};
 
 /// Requests that wait.
 const REQUESTS: usize = 64;
-/// Channels in one command.
-const CHUNK: usize = 256;
 /// How long a chunk of subscriptions may take to be confirmed.
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(3);
 /// Every so many PINGs the server is asked for its role.
@@ -39,10 +37,7 @@ pub(super) fn open(core: Arc<Core>, partition: Partition) -> Feed {
             partition,
             requests: Some(requests),
             events: sender,
-            topics: HashMap::new(),
-            tickets: 0,
-            unanswered: VecDeque::new(),
-            leaving: HashMap::new(),
+            following: Following::default(),
             holes: None,
             seen: MessageId::ZERO,
         };
@@ -51,14 +46,6 @@ pub(super) fn open(core: Arc<Core>, partition: Partition) -> Feed {
         tracing::error!(partition = partition.get(), "feed of no partition");
     }
     Feed { handle, events }
-}
-
-/// A topic that is followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Followed {
-    /// A topic that is forgotten and followed again gets a new one.
-    ticket: u64,
-    live: bool,
 }
 
 /// Why the task leaves its loop.
@@ -82,12 +69,7 @@ struct Task {
     /// `None` once nobody can ask any more.
     requests: Option<mpsc::Receiver<FeedRequest>>,
     events: mpsc::Sender<FeedEvent>,
-    topics: HashMap<TopicName, Followed>,
-    tickets: u64,
-    /// Topics whose `Live` is owed, by request.
-    unanswered: VecDeque<Vec<(TopicName, u64)>>,
-    /// Channels that were unsubscribed and not yet left, on this connection.
-    leaving: HashMap<Vec<u8>, u32>,
+    following: Following,
     /// What has been told; `None` before the first connection.
     holes: Option<Vec<Hole>>,
     /// The newest id seen on this feed's connections.
@@ -135,35 +117,9 @@ impl Task {
                 () = events.closed() => return Err(Stop::Unread),
                 request = next_request(&mut self.requests) => {
                     if let Some(request) = request {
-                        self.note(request);
+                        self.following.note(request);
                     }
                 }
-            }
-        }
-    }
-
-    /// Notes a request; answers the channels to subscribe and to leave.
-    fn note(&mut self, request: FeedRequest) -> (Vec<TopicName>, Vec<TopicName>) {
-        match request {
-            FeedRequest::Follow(topics) => {
-                for chunk in topics.chunks(CHUNK) {
-                    let owed = chunk.iter().map(|topic| {
-                        let followed = self.topics.entry(topic.clone()).or_insert_with(|| {
-                            self.tickets += 1;
-                            Followed {
-                                ticket: self.tickets,
-                                live: false,
-                            }
-                        });
-                        (topic.clone(), followed.ticket)
-                    });
-                    self.unanswered.push_back(owed.collect());
-                }
-                (topics, Vec::new())
-            }
-            FeedRequest::Forget(mut topics) => {
-                topics.retain(|topic| self.topics.remove(topic).is_some());
-                (Vec::new(), topics)
             }
         }
     }
@@ -175,9 +131,8 @@ impl Task {
     ) -> Result<std::convert::Infallible, Stop> {
         self.restore(&mut subscriber).await?;
         *failures = 0;
-        let owed: Vec<_> = self.unanswered.iter().cloned().collect();
-        for topics in owed {
-            self.ask_tips(&mut subscriber, topics.iter().map(|(topic, _)| topic));
+        for topics in self.following.owed() {
+            self.ask_tips(&mut subscriber, &topics);
         }
         subscriber.flush().await?;
         let mut ticks = interval(PING_INTERVAL);
@@ -208,9 +163,7 @@ impl Task {
 
     /// Subscribes everything again and finds out what happened meanwhile.
     async fn restore(&mut self, subscriber: &mut Subscriber) -> Result<(), Stop> {
-        self.leaving.clear();
-        let topics: Vec<TopicName> = self.topics.keys().cloned().collect();
-        for chunk in topics.chunks(CHUNK) {
+        for chunk in self.following.begin().chunks(CHUNK) {
             subscriber.subscribe(&self.channels(chunk));
             subscriber.flush().await?;
             // What is announced meanwhile is at or below the clock that is read afterwards.
@@ -294,16 +247,13 @@ impl Task {
         subscriber: &mut Subscriber,
         request: FeedRequest,
     ) -> Result<(), Stop> {
-        let (followed, forgotten) = self.note(request);
-        for chunk in followed.chunks(CHUNK) {
-            subscriber.subscribe(&self.channels(chunk));
-            self.ask_tips(subscriber, chunk.iter());
-        }
-        for chunk in forgotten.chunks(CHUNK) {
-            let channels = self.channels(chunk);
-            subscriber.unsubscribe(&channels);
-            for channel in channels {
-                *self.leaving.entry(channel.into_bytes()).or_default() += 1;
+        for work in self.following.note(request) {
+            match work {
+                Work::Subscribe(topics) => {
+                    subscriber.subscribe(&self.channels(&topics));
+                    self.ask_tips(subscriber, &topics);
+                }
+                Work::Leave(topics) => subscriber.unsubscribe(&self.channels(&topics)),
             }
         }
         subscriber.flush().await?;
@@ -315,26 +265,19 @@ impl Task {
         topics.iter().map(channel).collect()
     }
 
-    fn ask_tips<'a>(
-        &self,
-        subscriber: &mut Subscriber,
-        topics: impl Iterator<Item = &'a TopicName>,
-    ) {
-        let tips: Vec<_> = topics
-            .map(|topic| self.core.keys.tip(self.partition, topic))
-            .collect();
+    fn ask_tips(&self, subscriber: &mut Subscriber, topics: &[TopicName]) {
+        let tip = |topic| self.core.keys.tip(self.partition, topic);
+        let tips: Vec<_> = topics.iter().map(tip).collect();
         subscriber.ask_tips(&tips);
     }
 
     /// Hands on everything that has been read.
     async fn listen(&mut self, subscriber: &mut Subscriber) -> Result<(), Stop> {
+        let mut has_spoken = false;
         loop {
-            let (stem, topics) = (&self.stem, &self.topics);
+            let (stem, following) = (self.stem.as_str(), &self.following);
             let said = subscriber.take(|channel, payload| {
-                let topic = std::str::from_utf8(channel).ok()?;
-                let topic = topic.strip_prefix(stem.as_str())?;
-                // Known, and past its barrier: before it, an entry is at or below the tip.
-                let (topic, _) = topics.get_key_value(topic).filter(|(_, held)| held.live)?;
+                let topic = following.live(name_in(channel, stem)?)?;
                 let announced = announcement(topic, payload);
                 if announced.is_none() {
                     tracing::warn!(%topic, "announcement is not understood");
@@ -351,22 +294,21 @@ impl Task {
                 Some(Said::Announced(Some(Announcement::Ephemeral(message)))) => {
                     self.tell(FeedEvent::Ephemeral(message)).await?;
                 }
-                Some(Said::Left(channel)) => self.left(&channel)?,
+                Some(Said::Left(channel)) => {
+                    let name = name_in(&channel, &self.stem).unwrap_or_default();
+                    if !self.following.left(name) {
+                        return Err(StoreError::Unavailable("unsubscribed by the server").into());
+                    }
+                }
                 Some(Said::Refused(error)) => return Err(refused(&error).into()),
                 Some(Said::Answered(answer)) => self.answered(subscriber, &answer).await?,
             }
+            has_spoken = true;
         }
-        subscriber.heard();
-        Ok(())
-    }
-
-    /// A channel that the server left by itself moved to another master: what it says cannot be
-    /// trusted any more.
-    fn left(&mut self, channel: &[u8]) -> Result<(), Stop> {
-        match self.leaving.get_mut(channel) {
-            Some(count) if *count > 1 => *count -= 1,
-            Some(_) => drop(self.leaving.remove(channel)),
-            None => return Err(StoreError::Unavailable("unsubscribed by the server").into()),
+        if has_spoken {
+            // Now, and not when it was read: time that the reader of the events took is not the
+            // server's silence.
+            subscriber.heard();
         }
         Ok(())
     }
@@ -383,32 +325,19 @@ impl Task {
                 _ => Err(StoreError::Unavailable("server is no master any more").into()),
             },
             Asked::Tips { .. } => {
-                let owed = self.unanswered.pop_front().unwrap_or_default();
-                for ((topic, ticket), tip) in owed.into_iter().zip(answer) {
-                    self.tell_live(topic, ticket, tip.as_deref()).await?;
+                for (topic, tip) in self.following.answered().into_iter().zip(answer) {
+                    let tip = tip.as_deref().map_or(Some(MessageId::ZERO), id_of);
+                    let tip = tip.ok_or(StoreError::Corrupt("tip"))?;
+                    self.see(tip);
+                    if let Some(topic) = topic {
+                        // The tip is read in line with the pushes: nothing lies between them.
+                        let since = Vec::new();
+                        self.tell(FeedEvent::Live { topic, tip, since }).await?;
+                    }
                 }
                 Ok(())
             }
         }
-    }
-
-    async fn tell_live(
-        &mut self,
-        topic: TopicName,
-        ticket: u64,
-        tip: Option<&[u8]>,
-    ) -> Result<(), Stop> {
-        match self.topics.get_mut(&topic) {
-            Some(followed) if followed.ticket == ticket => followed.live = true,
-            // Forgotten meanwhile, and perhaps followed anew: that has an answer of its own.
-            _ => return Ok(()),
-        }
-        let tip = tip.map_or(Some(MessageId::ZERO), id_of);
-        let tip = tip.ok_or(StoreError::Corrupt("tip"))?;
-        self.see(tip);
-        // The tip is read in line with the pushes: nothing can lie between it and what follows.
-        let since = Vec::new();
-        self.tell(FeedEvent::Live { topic, tip, since }).await
     }
 
     fn see(&mut self, id: MessageId) {
@@ -420,6 +349,12 @@ impl Task {
     async fn tell(&self, event: FeedEvent) -> Result<(), Stop> {
         self.events.send(event).await.map_err(|_| Stop::Unread)
     }
+}
+
+/// The topic that a channel is named after.
+fn name_in<'a>(channel: &'a [u8], stem: &str) -> Option<&'a str> {
+    let name = channel.strip_prefix(stem.as_bytes())?;
+    std::str::from_utf8(name).ok()
 }
 
 fn refused(error: &str) -> StoreError {

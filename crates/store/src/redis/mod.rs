@@ -13,6 +13,7 @@ mod dial;
 mod fault;
 mod feed;
 mod fields;
+mod following;
 mod keys;
 mod layout;
 mod lease;

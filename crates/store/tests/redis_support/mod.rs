@@ -3,4 +3,5 @@
 #![expect(dead_code, reason = "each test target uses a part of it")]
 
 pub(crate) mod fixture;
+pub(crate) mod reader;
 pub(crate) mod server;

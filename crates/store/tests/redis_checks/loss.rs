@@ -1,0 +1,86 @@
+//! The server comes back without what it held: that is reported, and ids never go back.
+
+use std::sync::Arc;
+
+use sparkway_protocol::{MessageId, Partition};
+use sparkway_store::redis::RedisStore;
+use sparkway_store::{Hole, Store};
+
+use crate::redis_support::fixture::settings;
+use crate::redis_support::reader::{PATIENCE, Reader, message, publish, topic};
+use crate::redis_support::server::Server;
+
+fn covers(hole: Hole, id: MessageId) -> bool {
+    hole.after < id && id < hole.before
+}
+
+async fn store(server: &Server) -> Arc<RedisStore> {
+    Arc::new(RedisStore::connect(settings(&server.url())).await.unwrap())
+}
+
+/// Reads until a hole that covers the id has been told.
+async fn told_of_loss(reader: &mut Reader, id: MessageId) {
+    let telling = async {
+        while !reader.holes.iter().any(|&hole| covers(hole, id)) {
+            reader.step().await;
+        }
+    };
+    let told = tokio::time::timeout(PATIENCE, telling).await;
+    told.expect("the loss is told");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn empty_server_after_a_crash_is_reported_and_ids_rise() {
+    let mut server = Server::start(&[]);
+    let store = store(&server).await;
+    let room = topic("room:1");
+    let mut reader = Reader::of(store.clone(), std::slice::from_ref(&room)).await;
+    let mut newest = MessageId::ZERO;
+    for _ in 0..3 {
+        let lost = publish(&*store, message(&room, "lost")).await;
+        assert!(lost > newest, "{lost} after {newest}");
+        reader.reach(lost).await;
+        server.kill();
+        server.restart();
+        newest = publish(&*store, message(&room, "after")).await;
+        assert!(newest > lost, "{newest} after {lost}");
+        told_of_loss(&mut reader, lost).await;
+        reader.reach(newest).await;
+    }
+    let holes = store.holes(Partition::default()).await.unwrap();
+    assert_eq!(holes.len(), 1, "what was known of older holes is lost too");
+}
+
+/// The new node knows no ids: for it the empty server is a new one. The old node's reader is told
+/// all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn loss_is_reported_when_a_new_node_writes_first() {
+    let mut server = Server::start(&[]);
+    let old = store(&server).await;
+    let room = topic("room:1");
+    let mut reader = Reader::of(old.clone(), std::slice::from_ref(&room)).await;
+    let lost = publish(&*old, message(&room, "lost")).await;
+    reader.reach(lost).await;
+    server.kill();
+    // The old node's feed finds the server only after the new one has written to it.
+    server.restart();
+    server.cli(&["CLIENT", "PAUSE", "300", "WRITE"]);
+    let new = store(&server).await;
+    let after = publish(&*new, message(&room, "after")).await;
+    assert!(after > lost);
+    told_of_loss(&mut reader, lost).await;
+    reader.reach(after).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flushed_server_goes_on_above_every_known_id() {
+    let server = Server::start(&[]);
+    let store = store(&server).await;
+    let room = topic("room:1");
+    let lost = publish(&*store, message(&room, "lost")).await;
+    server.cli(&["FLUSHALL"]);
+    let after = publish(&*store, message(&room, "after")).await;
+    assert!(after > lost);
+    let holes = store.holes(Partition::default()).await.unwrap();
+    assert!(holes.iter().any(|&hole| covers(hole, lost)), "{holes:?}");
+}

@@ -1,0 +1,5 @@
+//! What is particular to Redis.
+
+mod faults;
+mod loss;
+mod settings;
