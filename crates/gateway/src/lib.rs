@@ -28,6 +28,7 @@ mod effect;
 mod feed;
 mod handle;
 mod lease;
+mod listeners;
 mod node;
 mod reads;
 mod registry;
@@ -35,6 +36,7 @@ mod routes;
 pub mod settings;
 mod shared;
 mod tasks;
+mod threads;
 mod worker;
 
 pub use drain::Phase;

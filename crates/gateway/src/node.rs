@@ -9,21 +9,20 @@ use sparkway_auth::Verifier;
 use sparkway_hub::{LogBounds, PartitionLog, Positions};
 use sparkway_protocol::{MessageId, NodeId, Partition};
 use sparkway_session::{TokenKey, Tokens};
+use sparkway_socket::listen;
 use sparkway_socket::origin::{InvalidOriginPattern, OriginPattern};
-use sparkway_socket::{AcceptSettings, Acceptor, listen};
 use sparkway_store::{Feed, SharedStore, StoreError};
-use tokio::runtime::{Builder, Handle as Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::InternalRoutes;
 use crate::clock::{Clock, millis};
 use crate::drain::{self, Phase};
 use crate::feed::Reader;
-use crate::routes::{PublicRoutes, SpawnOn};
+use crate::listeners::{accept, serve_internal};
 use crate::settings::Settings;
 use crate::shared::{Lot, Shared};
 use crate::tasks::Tasks;
+use crate::threads::{Thread, on};
 use crate::worker::{FanOut, Inlet, Worker};
 use crate::{control, lease};
 
@@ -47,6 +46,9 @@ pub enum StartError {
     /// A pattern of `server.allowed_origins` is none.
     #[error("server.allowed_origins: {0}")]
     Origin(InvalidOriginPattern),
+    /// The node's name breaks the rule for names.
+    #[error("server.node_id {0}")]
+    NodeId(sparkway_protocol::name::NameError),
     /// A thread or runtime could not be made.
     #[error("cannot start a worker: {0}")]
     Worker(#[from] std::io::Error),
@@ -62,13 +64,6 @@ pub struct Node {
     running: CancellationToken,
     public: SocketAddr,
     internal: SocketAddr,
-}
-
-/// A thread with its runtime.
-#[derive(Debug)]
-struct Thread {
-    runtime: Runtime,
-    join: JoinHandle<()>,
 }
 
 /// What the node listens on. Bound before anything else, so that a taken port is found at once.
@@ -201,28 +196,6 @@ impl Drop for Node {
     }
 }
 
-impl Thread {
-    fn start(at: usize, workers: usize, running: &CancellationToken) -> std::io::Result<Self> {
-        let name = if at < workers {
-            format!("worker-{at}")
-        } else {
-            "internal".to_owned()
-        };
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
-        let running = running.clone();
-        let join = std::thread::Builder::new().name(name).spawn(move || {
-            runtime.block_on(running.cancelled());
-            // What still runs is dropped where it stands.
-            runtime.shutdown_background();
-        })?;
-        Ok(Self {
-            runtime: handle,
-            join,
-        })
-    }
-}
-
 impl Listeners {
     fn bind(settings: &Settings) -> Result<Self, StartError> {
         let bind =
@@ -277,11 +250,10 @@ impl Parts {
             ));
             feeds.push((partition, clock, feed));
         }
-        let id = settings
-            .server
-            .node_id
-            .clone()
-            .unwrap_or_else(random_node_id);
+        let id = match settings.server.node_id.clone() {
+            Some(id) => id,
+            None => random_node_id()?,
+        };
         let control = on(threads, 0, {
             let (store, id) = (Arc::clone(&store), id.clone());
             async move { store.control(&id) }
@@ -360,60 +332,6 @@ impl Parts {
     }
 }
 
-/// Runs a piece of the start on a worker's runtime, so that what it spawns lives there.
-async fn on<F>(threads: &[Thread], at: usize, future: F) -> std::io::Result<F::Output>
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    let thread = threads
-        .get(at)
-        .ok_or_else(|| std::io::Error::other("no thread"))?;
-    thread
-        .runtime
-        .spawn(future)
-        .await
-        .map_err(std::io::Error::other)
-}
-
-fn accept(
-    worker: &Arc<Worker>,
-    runtime: &Runtime,
-    listener: TcpListener,
-    accepting: &CancellationToken,
-) {
-    let routes = Arc::new(PublicRoutes {
-        worker: Arc::clone(worker),
-    });
-    let spawn = SpawnOn(worker.shared.tasks.clone());
-    let acceptor = Acceptor::new(AcceptSettings::default(), routes, spawn);
-    let accepting = accepting.clone();
-    runtime.spawn(async move {
-        if let Err(error) = acceptor.run(listener, accepting).await {
-            tracing::error!(%error, "public listener ended");
-        }
-    });
-}
-
-fn serve_internal(
-    shared: &Arc<Shared>,
-    runtime: &Runtime,
-    listener: TcpListener,
-    running: &CancellationToken,
-) {
-    let routes = Arc::new(InternalRoutes {
-        shared: Arc::clone(shared),
-    });
-    let spawn = SpawnOn(Tasks::default());
-    let acceptor = Acceptor::new(AcceptSettings::default(), routes, spawn);
-    let running = running.clone();
-    runtime.spawn(async move {
-        if let Err(error) = acceptor.run(listener, running).await {
-            tracing::error!(%error, "internal listener ended");
-        }
-    });
-}
-
 fn origins(settings: &Settings) -> Result<Vec<OriginPattern>, StartError> {
     settings
         .server
@@ -423,29 +341,17 @@ fn origins(settings: &Settings) -> Result<Vec<OriginPattern>, StartError> {
         .collect()
 }
 
-fn random_node_id() -> NodeId {
+/// Host name and 64 random bits: a restarted node is a new one.
+fn random_node_id() -> Result<NodeId, StartError> {
     let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
     let host: String = host
         .trim()
         .chars()
         .filter(|symbol| !symbol.is_control())
-        .take(64)
+        .take(32)
         .collect();
-    let random: u64 = rand::random();
-    let name = format!(
-        "{}-{random:016x}",
-        if host.is_empty() { "node" } else { &host }
-    );
-    NodeId::parse(&name).unwrap_or_else(|_| unreachable_node_id())
-}
-
-/// A name of hexadecimal digits obeys every rule, so this is only reached if the rules change.
-fn unreachable_node_id() -> NodeId {
-    loop {
-        if let Ok(id) = NodeId::parse(&format!("{:016x}", rand::random::<u64>())) {
-            return id;
-        }
-    }
+    let host = if host.is_empty() { "node" } else { &host };
+    NodeId::parse(&format!("{host}-{:016x}", rand::random::<u64>())).map_err(StartError::NodeId)
 }
 
 fn session_settings(settings: &Settings) -> sparkway_session::SessionSettings {

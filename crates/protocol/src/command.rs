@@ -97,6 +97,8 @@ pub enum Command {
     },
     /// The client processed something.
     Ack {
+        /// Answer to this frame.
+        id: Option<FrameId>,
         /// What.
         ack: AckId,
     },
@@ -109,6 +111,8 @@ pub enum Command {
     },
     /// The client says goodbye before it closes.
     Close {
+        /// Answer to this frame.
+        id: Option<FrameId>,
         /// Whether it means to resume.
         resume: bool,
     },
@@ -189,8 +193,9 @@ impl Command {
             | Self::Publish { id, .. }
             | Self::History { id, .. }
             | Self::Presence { id, .. }
+            | Self::Ack { id, .. }
+            | Self::Close { id, .. }
             | Self::Call { id, .. } => id.as_ref(),
-            Self::Ack { .. } | Self::Close { .. } => None,
         }
     }
 }

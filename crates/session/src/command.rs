@@ -138,12 +138,16 @@ impl Session {
                 self.heartbeat(id, &heartbeat_token, around, effects);
             }
             Command::Ping { id } => acked(effects, id, Outcome::Done),
-            Command::Ack { ack } => self.ack(&ack, around, effects),
+            Command::Ack { id, ack } => {
+                self.ack(&ack, around, effects);
+                acked(effects, id, Outcome::Done);
+            }
             Command::Refresh { id, token } => {
                 self.begin();
                 effects.push(Effect::Reauthenticate { id, token });
             }
-            Command::Close { resume } => {
+            Command::Close { id, resume } => {
+                acked(effects, id, Outcome::Done);
                 if let Some(live) = self.live_mut() {
                     live.leaving = Some(resume);
                 }

@@ -4,7 +4,9 @@ mod append;
 mod claim;
 mod open;
 mod query;
+mod since;
 mod subscribe;
+mod unsubscribe;
 
 use std::sync::Arc;
 

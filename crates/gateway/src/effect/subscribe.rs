@@ -3,25 +3,17 @@
 use std::sync::Arc;
 
 use sparkway_protocol::event::{Rejected, Subscribed};
-use sparkway_protocol::{Code, FrameId, MessageId, Since, TopicName};
+use sparkway_protocol::{Code, MessageId, Since, TopicName};
 use sparkway_session::{Input, StoreFailure, SubscribeOutcome, SubscribeRequest};
-use sparkway_store::record::Range;
-use sparkway_store::{Remember, StoreError, Subscription, Want, WriteError};
-use sparkway_topic::{Window, missing_before};
+use sparkway_store::{Remember, StoreError, Subscription, Want};
 
+use super::since::From;
 use crate::appender::failure_of;
 use crate::attached::{Attached, Sub};
 use crate::connection::Connection;
 
 /// Entries per page of a `since` replay.
 const PAGE: usize = 64;
-
-/// Where a subscription's replay begins.
-#[derive(Clone, Copy, Debug)]
-struct From {
-    after: MessageId,
-    recovered: bool,
-}
 
 /// How topics are subscribed.
 #[derive(Clone, Copy, Debug)]
@@ -49,50 +41,9 @@ impl Connection {
             attached.handle.post(Input::Subscribed { id, result });
         });
     }
-
-    pub(super) fn unsubscribe(&mut self, id: Option<FrameId>, topics: Vec<Box<str>>) {
-        let Some(attached) = self.in_use() else {
-            return;
-        };
-        let names: Vec<TopicName> = topics
-            .iter()
-            .filter_map(|text| TopicName::parse(text).ok())
-            .collect();
-        let left = attached.leave_topics(&names);
-        self.worker.shared.tasks.spawn(async move {
-            let mut change = Remember::nothing(attached.session, attached.epoch());
-            change.unsubscribed = left;
-            let written = attached.worker.shared.store.remember(change).await;
-            attached.after_write(&written);
-            let result = match written {
-                // The topic is left on this node; a record that is written again will say so.
-                Ok(()) | Err(WriteError::Gone) => Ok(()),
-                Err(error) => Err(failure_of(&error)),
-            };
-            attached
-                .handle
-                .post(Input::Unsubscribed { id, topics, result });
-        });
-    }
 }
 
 impl Attached {
-    /// Leaves topics at once; what was queued already is still written.
-    fn leave_topics(&self, names: &[TopicName]) -> Vec<TopicName> {
-        let mut hub = self.worker.hub();
-        let mut left = Vec::new();
-        self.subs().retain(|sub| {
-            let leaves = names.contains(&sub.topic);
-            if leaves {
-                hub.leave(&sub.topic, sub.slot);
-                self.worker.shared.unwant(&sub.topic);
-                left.push(sub.topic.clone());
-            }
-            !leaves
-        });
-        left
-    }
-
     async fn subscribe(
         self: &Arc<Self>,
         request: SubscribeRequest,
@@ -230,64 +181,6 @@ impl Attached {
             .map_err(|error| failure_of(&error))
     }
 
-    /// Where the replay of a subscription begins, and whether all of it is still there.
-    async fn replay_from(
-        &self,
-        topic: &TopicName,
-        since: Since,
-        start: MessageId,
-    ) -> Result<Option<From>, StoreFailure> {
-        let shared = &self.worker.shared;
-        match since {
-            Since::Now => Ok(None),
-            Since::Id(after) => {
-                let want = Want {
-                    topic: topic.clone(),
-                    after,
-                };
-                let partition = shared.layout.of(topic.as_str());
-                let pages = shared.store.read(partition, vec![want], 1).await;
-                let page = pages.map_err(unavailable)?.into_iter().next();
-                let first = page.as_ref().and_then(|page| page.entries.first());
-                let window = Window {
-                    now_ms: 0,
-                    age_ms: u64::MAX,
-                };
-                let first = first.map(AsRef::as_ref);
-                let gap = missing_before(topic, after, first, start, window);
-                // A topic without any entry after `after` has lost nothing if its newest id is
-                // not behind it, which only its own tip can say.
-                let recovered = match (gap, first) {
-                    (None, _) => true,
-                    (Some(_), Some(_)) => false,
-                    (Some(_), None) => {
-                        shared.store.tip(topic.clone()).await.map_err(unavailable)? <= after
-                    }
-                };
-                Ok(Some(From { after, recovered }))
-            }
-            Since::Rewind(count) => {
-                let range = Range {
-                    topic: topic.clone(),
-                    after: MessageId::ZERO,
-                    before: None,
-                    limit: count,
-                    reverse: true,
-                };
-                if count == 0 {
-                    return Ok(Some(From {
-                        after: start,
-                        recovered: true,
-                    }));
-                }
-                let page = shared.store.history(range).await.map_err(unavailable)?;
-                let after = page.entries.last().map_or(start, |oldest| oldest.prev);
-                let recovered = page.entries.len() == count || after == MessageId::ZERO;
-                Ok(Some(From { after, recovered }))
-            }
-        }
-    }
-
     /// Replays what was asked for, then joins the topic at exactly the position reached.
     async fn join_one(
         self: &Arc<Self>,
@@ -328,19 +221,6 @@ impl Attached {
         }
         let replayed = from.is_some().then(|| bound.max(after));
         Ok(self.enter(sub, replayed, recovered).await)
-    }
-
-    async fn push_replayed(&self, sub: &Subscription, entry: sparkway_store::SharedEntry) {
-        if !entry.is_for(self.session, sub.echo) {
-            return;
-        }
-        let event = sparkway_protocol::Event::Message(entry);
-        let Some(frame) = sparkway_dialect::encode(self.seat.format, &event) else {
-            return;
-        };
-        while self.seat.outbox.push(frame.clone()) == sparkway_socket::Push::Full {
-            self.wait_for_room().await;
-        }
     }
 
     /// Takes the place in the hub: one step without an await. With `replayed`, entries between it
@@ -419,6 +299,6 @@ impl Attached {
     }
 }
 
-fn unavailable(error: StoreError) -> StoreFailure {
+pub(super) fn unavailable(error: StoreError) -> StoreFailure {
     failure_of(&error.into())
 }

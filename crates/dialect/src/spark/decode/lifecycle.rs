@@ -40,7 +40,7 @@ pub(super) fn heartbeat<'a, V: Value<'a>>(frame: Frame<V>) -> Result<Command, Re
     })
 }
 
-pub(super) fn ack<'a, V: Value<'a>>(frame: &Frame<V>) -> Result<Command, Refused> {
+pub(super) fn ack<'a, V: Value<'a>>(frame: Frame<V>) -> Result<Command, Refused> {
     let [ack] = frame.data(&["ackId"])?;
     let ack = match ack.map(V::scalar) {
         Some(Scalar::Text(text)) => ack_id(text),
@@ -48,7 +48,7 @@ pub(super) fn ack<'a, V: Value<'a>>(frame: &Frame<V>) -> Result<Command, Refused
             AckId::Unknown
         }
     };
-    Ok(Command::Ack { ack })
+    Ok(Command::Ack { id: frame.id, ack })
 }
 
 pub(super) fn refresh<'a, V: Value<'a>>(frame: Frame<V>) -> Result<Command, Refused> {
@@ -60,10 +60,13 @@ pub(super) fn refresh<'a, V: Value<'a>>(frame: Frame<V>) -> Result<Command, Refu
     })
 }
 
-pub(super) fn close<'a, V: Value<'a>>(frame: &Frame<V>) -> Result<Command, Refused> {
+pub(super) fn close<'a, V: Value<'a>>(frame: Frame<V>) -> Result<Command, Refused> {
     let [resume] = frame.data(&["resume"])?;
     let resume = boolean(resume, "data.resume", false)?;
-    Ok(Command::Close { resume })
+    Ok(Command::Close {
+        id: frame.id,
+        resume,
+    })
 }
 
 fn heartbeat_token<'a, V: Value<'a>>(token: Option<V>) -> Result<Box<str>, Refused> {

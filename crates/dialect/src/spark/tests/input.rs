@@ -211,7 +211,7 @@ fn last_message_id_is_a_position_or_says_that_it_is_none() {
 #[test]
 fn ack_ids_name_a_message_a_control_frame_or_nothing() {
     let ack = |ack: &str| match both(&format!(r#"{{"type":"ws:ack","data":{{"ackId":{ack}}}}}"#)) {
-        Ok(Command::Ack { ack }) => ack,
+        Ok(Command::Ack { ack, .. }) => ack,
         other => panic!("{other:?}"),
     };
     assert_eq!(ack("\"16\""), AckId::Message(id(16)));
