@@ -4,7 +4,8 @@
 //! *Out*: answers, and per partition a [`Feed`] of what was published anywhere in the cluster.
 //!
 //! *Guarantees*: written on the [`Store`] trait, checked for every backend by the one suite in
-//! `conformance` (behind the feature of that name). Two backends: [`memory`] (embedded) and [`redis`].
+//! `conformance` (behind the feature of that name). Two backends: [`memory`] (embedded) and
+//! [`redis`].
 //!
 //! *Never*: decides what a session may do, or what a gap means; never acknowledges what is not
 //! stored.
