@@ -83,6 +83,7 @@ const SAVE_AFTER_MS = 1_000;
 
 /** One session with a Sparkway cluster, kept over as many sockets as it takes. */
 export class Sparkway {
+  /** @internal */ readonly _logger?: Logger;
   private _emitter: Emitter<SparkwayEvents>;
   private _connection: Connection;
   private _outbox: Outbox;
@@ -118,6 +119,7 @@ export class Sparkway {
     const { store, ...bounds } = queue;
     const timeouts = { connect: 5_000, ack: 10_000, request: 30_000, ...options.timeouts };
     this._requestTimeout = timeouts.request;
+    this._logger = options.logger;
     this._emitter = new Emitter(options.logger);
     this._codec = encoding === 'json' ? json : encoding;
     this._store = persist === 'tab' ? tabStore() : persist === 'none' ? undefined : persist;

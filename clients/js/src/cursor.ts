@@ -15,13 +15,6 @@ export class Cursor {
     if (!(at <= this._newest.get(partition)!)) this._newest.set(partition, at);
   }
 
-  /** Takes back what the store has lost: `id` and all after it in its partition, down to `to`. */
-  rewind(id: string, to: string): void {
-    const partition = order(id) % 16;
-    const at = this._newest.get(partition);
-    if (at !== undefined && at > order(to)) this._newest.set(partition, order(to));
-  }
-
   /** Starts anew from a start position: nothing, one id, or one per partition. */
   reset(ids?: string | string[] | null): void {
     this._newest.clear();

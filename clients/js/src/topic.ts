@@ -1,4 +1,4 @@
-import { Emitter, onAbort, type Off } from './emitter.js';
+import { Emitter, onAbort, type Logger, type Off } from './emitter.js';
 import { order } from './cursor.js';
 import type { SparkwayError } from './errors.js';
 import type { Published } from './outbox.js';
@@ -101,6 +101,7 @@ export interface Presence {
 
 /** What a topic asks of its client. */
 export interface TopicHost {
+  readonly _logger?: Logger;
   publish(topic: string, data: unknown, options?: PublishOptions): Promise<Published>;
   history<T>(topic: string, options?: HistoryOptions): Promise<HistoryPage<T>>;
   presence(topic: string, options?: { signal?: AbortSignal }): Promise<Presence>;
@@ -126,7 +127,7 @@ export class Topic<T = any> {
   /** @internal Continues after `last`: a hole is a loss. */ _continues?: 'session_lost' | 'trimmed';
   /** @internal */ _held?: Message<T>[];
   private _now: TopicState = 'pending';
-  private _emitter = new Emitter<TopicEvents<T>>();
+  private _emitter: Emitter<TopicEvents<T>>;
   private _lastGap?: string;
 
   /** @internal */
@@ -134,7 +135,9 @@ export class Topic<T = any> {
     readonly name: string,
     /** @internal */ readonly _options: TopicOptions,
     private _host: TopicHost,
-  ) {}
+  ) {
+    this._emitter = new Emitter(_host._logger);
+  }
 
   get state(): TopicState {
     return this._now;

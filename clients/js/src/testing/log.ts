@@ -74,7 +74,7 @@ export class Logs {
   /** Loses the newest, as a store does that was restored from an older copy. */
   rewind(topic: string, keep: number): void {
     const gone = this.of(topic).splice(keep);
-    if (gone.length) this._lost.set(topic, [Number(gone[0]!.id) - 1, Number(gone.at(-1)!.id)]);
+    if (gone.length) this._lost.set(topic, [Number(this.tip(topic)), Number(gone.at(-1)!.id)]);
   }
 
   /** What somebody who has everything up to `id` will never get. */
