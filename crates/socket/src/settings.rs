@@ -14,8 +14,8 @@ pub struct LinkSettings {
     pub read_buffer_bytes: usize,
     /// Most fragments of one message. Default 1,024: empty fragments cost work but no bytes.
     pub fragments: u32,
-    /// Frames handed out before the task lets others run. Default 32.
-    pub frames_per_turn: u8,
+    /// Events handed out before the answers to them are written and other tasks run. Default 32.
+    pub events_per_turn: u8,
 }
 
 impl Default for LinkSettings {
@@ -24,7 +24,7 @@ impl Default for LinkSettings {
             message_bytes: limits::MESSAGE_BYTES,
             read_buffer_bytes: 512,
             fragments: 1024,
-            frames_per_turn: 32,
+            events_per_turn: 32,
         }
     }
 }

@@ -6,7 +6,7 @@ mod reading;
 mod tests;
 
 use std::{
-    fmt, io,
+    fmt, io, mem,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -36,13 +36,15 @@ pub struct Link<S = Stream> {
     egress: Egress,
     phase: Phase,
     traffic: Traffic,
-    frames_per_turn: u8,
-    /// Frames that may still be handed out in this turn.
-    frames_left: u8,
+    events_per_turn: u8,
+    /// Events that may still be handed out in this turn.
+    events_left: u8,
     /// Nothing complete is buffered: only the socket can bring news.
     input_idle: bool,
     /// The stream may hold written bytes back until it is flushed (TLS).
     unflushed: bool,
+    /// [`LinkEvent::Woken`] is due.
+    woken: bool,
     /// [`LinkEvent::Drained`] is due.
     drained: bool,
 }
@@ -135,7 +137,7 @@ impl<S: LinkStream> Link<S> {
         } else {
             WebSocketContext::from_partially_read(read_ahead.to_vec(), Role::Server, Some(config))
         };
-        let frames_per_turn = settings.frames_per_turn.max(1);
+        let events_per_turn = settings.events_per_turn.max(1);
         Self {
             stream,
             context,
@@ -146,20 +148,22 @@ impl<S: LinkStream> Link<S> {
                 bytes_read: read_ahead.len() as u64,
                 ..Traffic::default()
             },
-            frames_per_turn,
-            frames_left: frames_per_turn,
+            events_per_turn,
+            events_left: events_per_turn,
             input_idle: false,
             unflushed: false,
+            woken: false,
             drained: false,
         }
     }
 
-    /// Writes what the outbox holds, then answers the next event. With `want_read` false the
-    /// client is not read, which is how its own requests are bounded.
+    /// Answers the next event, and writes what the outbox holds once there is no event at hand:
+    /// the answers to a burst of requests leave in one write. With `want_read` false the client is
+    /// not read, which is how its own requests are bounded; a peer that leaves is then noticed
+    /// only when writing.
     ///
-    /// Events come in this order: [`LinkEvent::Drained`], [`LinkEvent::Woken`], then frames. After
-    /// [`LinkEvent::Closed`] or [`Self::start_close`] only [`Self::finish`] makes sense; further
-    /// polls answer `Closed` again.
+    /// After [`LinkEvent::Closed`] or [`Self::start_close`] only [`Self::finish`] makes sense;
+    /// further polls answer `Closed` again.
     pub fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -169,24 +173,40 @@ impl<S: LinkStream> Link<S> {
         if self.phase != Phase::Open {
             return Poll::Ready(LinkEvent::Closed(Closed::Gone(io::ErrorKind::NotConnected)));
         }
-        let woken = outbox.begin(cx.waker(), &mut self.egress);
+        self.woken |= outbox.begin(cx.waker(), &mut self.egress);
+        if self.events_left > 0
+            && let Some(event) = self.event_at_hand(cx, outbox, want_read)
+        {
+            self.events_left -= 1;
+            return Poll::Ready(event);
+        }
         if let Err(error) = self.write(cx, Some(outbox)) {
             return Poll::Ready(LinkEvent::Closed(self.gone(outbox, error.kind())));
         }
-        if self.drained {
-            self.drained = false;
-            if woken {
-                outbox.wake();
-            }
+        if mem::take(&mut self.drained) {
             return Poll::Ready(LinkEvent::Drained);
         }
-        if woken {
-            return Poll::Ready(LinkEvent::Woken);
+        if self.events_left == 0 {
+            // There may be more, but other tasks come first.
+            cx.waker().wake_by_ref();
+        }
+        self.events_left = self.events_per_turn;
+        Poll::Pending
+    }
+
+    fn event_at_hand(
+        &mut self,
+        cx: &mut Context<'_>,
+        outbox: &Outbox,
+        want_read: bool,
+    ) -> Option<LinkEvent> {
+        if mem::take(&mut self.woken) {
+            return Some(LinkEvent::Woken);
         }
         if want_read {
-            return self.poll_read(cx, outbox);
+            return self.read(cx, outbox);
         }
-        Poll::Pending
+        None
     }
 
     /// Totals so far.

@@ -67,15 +67,13 @@ impl<S> Write for Source<'_, '_, S> {
 }
 
 impl<S: LinkStream> Link<S> {
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, outbox: &Outbox) -> Poll<LinkEvent> {
+    /// The next frame that is at hand. None after the task's waker is registered with the stream,
+    /// or woken when there may be more.
+    pub(super) fn read(&mut self, cx: &mut Context<'_>, outbox: &Outbox) -> Option<LinkEvent> {
+        if self.input_idle && self.stream.poll_readable(cx).is_pending() {
+            return None;
+        }
         loop {
-            if self.frames_left == 0 {
-                return self.yield_turn(cx);
-            }
-            if self.input_idle && self.stream.poll_readable(cx).is_pending() {
-                self.frames_left = self.frames_per_turn;
-                return Poll::Pending;
-            }
             let mut source = Source {
                 stream: &mut self.stream,
                 scanner: &mut self.scanner,
@@ -84,35 +82,25 @@ impl<S: LinkStream> Link<S> {
                 reads_left: READS_PER_CALL,
             };
             let result = self.context.read(&mut source);
-            let turn_over = source.reads_left == 0;
+            self.input_idle = false;
             match result {
                 Ok(message) => {
-                    self.input_idle = false;
-                    self.frames_left -= 1;
                     if let Some(event) = self.received(message, outbox) {
-                        return Poll::Ready(event);
+                        return Some(event);
                     }
                 }
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if turn_over {
-                        return self.yield_turn(cx);
+                    if source.reads_left == 0 {
+                        source.cx.waker().wake_by_ref();
+                    } else {
+                        self.input_idle = true;
+                        self.release_buffer();
                     }
-                    self.input_idle = true;
-                    self.frames_left = self.frames_per_turn;
-                    self.release_buffer();
-                    return Poll::Pending;
+                    return None;
                 }
-                Err(error) => return Poll::Ready(LinkEvent::Closed(self.failed(&error, outbox))),
+                Err(error) => return Some(LinkEvent::Closed(self.failed(&error, outbox))),
             }
         }
-    }
-
-    /// Lets other tasks run although there may be more to read.
-    fn yield_turn(&mut self, cx: &Context<'_>) -> Poll<LinkEvent> {
-        self.frames_left = self.frames_per_turn;
-        self.input_idle = false;
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 
     fn received(&mut self, message: Message, outbox: &Outbox) -> Option<LinkEvent> {

@@ -208,6 +208,7 @@ async fn ping_flood_costs_one_pong() {
     let mut pair = Pair::new(1024);
     // The peer's pipe is full: nothing can be written, as for a peer that does not read.
     pair.outbox.push(Framed::binary(&[0; 2000]));
+    assert!(pair.poll_once().is_pending());
     let mut pings = 0_u32;
     while pings < 100_000 {
         pair.send(&client_frame(0x89, &pings.to_be_bytes())).await;

@@ -73,6 +73,15 @@ impl Pair {
             .unwrap();
     }
 
+    async fn receive(&mut self, bytes: usize) -> Vec<u8> {
+        let mut received = vec![0; bytes];
+        timeout(HANG, self.peer.read_exact(&mut received))
+            .await
+            .expect("bytes from the link")
+            .unwrap();
+        received
+    }
+
     /// Polls once; the waker is not called.
     fn poll_once(&mut self) -> Poll<LinkEvent> {
         self.link.poll(

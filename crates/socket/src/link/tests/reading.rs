@@ -31,9 +31,9 @@ async fn fragments_are_joined_and_control_frames_between_them_are_seen() {
         panic!("no binary");
     };
     assert_eq!(binary[..], [1, 2]);
-    let mut pong = [0; 5];
-    pair.peer.read_exact(&mut pong).await.unwrap();
-    assert_eq!(pong, [0x8a, 3, b'n', b'o', b'w']);
+    // Written when nothing more is at hand.
+    assert!(pair.poll_once().is_pending());
+    assert_eq!(pair.receive(5).await, [0x8a, 3, b'n', b'o', b'w']);
     let traffic = pair.link.traffic();
     assert_eq!((traffic.messages, traffic.control_frames), (2, 2));
     assert_eq!(
@@ -120,9 +120,7 @@ async fn nothing_is_read_while_reading_is_not_wanted() {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(pair.link.poll(&mut cx, &pair.outbox, false).is_pending());
     assert_eq!(pair.link.traffic().bytes_read, 0);
-    let mut out = [0; 5];
-    pair.peer.read_exact(&mut out).await.unwrap();
-    assert_eq!(&out[2..], b"out");
+    assert_eq!(&pair.receive(5).await[2..], b"out");
     assert_eq!(pair.text().await, "wait");
 }
 
@@ -184,4 +182,17 @@ async fn wake_reports_before_frames_and_once() {
     assert!(matches!(pair.next().await, LinkEvent::Woken));
     assert_eq!(pair.text().await, "x");
     assert!(pair.poll_once().is_pending());
+}
+
+#[tokio::test]
+async fn answers_to_a_burst_leave_in_one_write() {
+    let mut pair = Pair::new(4096);
+    pair.send(&client_frame(0x81, b"x").repeat(10)).await;
+    for _ in 0..10 {
+        assert_eq!(pair.text().await, "x");
+        pair.outbox.push(Framed::text(b"y"));
+        assert_eq!(pair.link.traffic().bytes_written, 0);
+    }
+    assert!(pair.poll_once().is_pending());
+    assert_eq!(pair.receive(30).await, [0x81, 1, b'y'].repeat(10));
 }

@@ -98,13 +98,13 @@ async fn slow_consumer_is_told_full_and_the_feeder_drained() {
 }
 
 #[tokio::test]
-async fn drained_does_not_swallow_a_wake() {
+async fn wake_and_drain_are_both_reported() {
     let mut pair = Pair::new(4096);
     pair.outbox = Outbox::new(100);
     pair.outbox.push_control(Framed::binary(&[0; 198]));
     pair.outbox.wake();
-    assert!(matches!(pair.next().await, LinkEvent::Drained));
     assert!(matches!(pair.next().await, LinkEvent::Woken));
+    assert!(matches!(pair.next().await, LinkEvent::Drained));
     assert!(pair.poll_once().is_pending());
 }
 
