@@ -4,6 +4,7 @@ import time
 import traceback
 
 import harness
+import test_binary
 import test_config
 import test_deploy
 import test_golden
@@ -20,8 +21,9 @@ def main():
     if "--update" in sys.argv:
         test_golden.update()
     slow = "--slow" in sys.argv
+    modules = MODULES + ([test_binary] if test_binary.BINARY else [])
     passed, failed = 0, []
-    for module in MODULES:
+    for module in modules:
         for name, test in vars(module).items():
             if not name.startswith("test_") or not callable(test):
                 continue

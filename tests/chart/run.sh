@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Tests of helm/, deploy/ and docs/runbooks/ without a cluster. Fetches its tools once into target/chart-test.
-#   run.sh [--update]   --update rewrites golden/ from what the chart renders now
+#   run.sh                    the whole set, about half a minute
+#   run.sh --binary PROGRAM   also what chart, rules and dashboard expect of a built gateway
+#   run.sh --update           rewrites golden/ from what the chart renders now
+#   run.sh --slow             with the time of each test
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)

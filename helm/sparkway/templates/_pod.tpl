@@ -16,6 +16,18 @@ volumeMounts:
   {{- include "sparkway.mounts" . | trim | nindent 2 }}
 {{- end }}
 
+{{/* The same for the containers of the test pod; more mounts may follow. */}}
+{{- define "sparkway.testShape" -}}
+resources:
+  requests: {cpu: 50m, memory: 64Mi}
+  limits: {memory: 256Mi}
+securityContext:
+  {{- toYaml .Values.securityContext | nindent 2 }}
+volumeMounts:
+  - name: token
+    mountPath: /run/sparkway-test
+{{- end }}
+
 {{/* Where pods may run. */}}
 {{- define "sparkway.podScheduling" -}}
 {{- with include "sparkway.imagePullSecrets" . }}
