@@ -3,8 +3,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::StatusCode;
-use sparkway_socket::{Decision, RequestHead, Routes, Upgraded, text_response};
+use http::header::{CONTENT_TYPE, HeaderValue};
+use sparkway_metrics::Metrics;
+use sparkway_socket::{Decision, RequestHead, Response, Routes, Upgraded, text_response};
 
 use crate::drain::Phase;
 use crate::shared::Shared;
@@ -21,6 +24,7 @@ impl Routes for InternalRoutes {
     fn route(&self, head: &RequestHead<'_>) -> Decision<()> {
         let response = match head.path() {
             "/healthz" | "/startupz" => text_response(StatusCode::OK, "ok\n"),
+            "/metrics" => metrics(&self.shared),
             "/readyz" => {
                 if *self.shared.phase.borrow() == Phase::Serving {
                     text_response(StatusCode::OK, "ready\n")
@@ -36,4 +40,11 @@ impl Routes for InternalRoutes {
     fn connected(&self, upgraded: Upgraded<()>) {
         drop(upgraded);
     }
+}
+
+fn metrics(shared: &Shared) -> Response {
+    let mut response = Response::new(Bytes::from(shared.metrics.render()));
+    let kind = HeaderValue::from_static(Metrics::CONTENT_TYPE);
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
 }

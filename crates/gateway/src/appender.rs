@@ -7,7 +7,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
+use sparkway_metrics::{Metrics, Origin, PublishResult};
 use sparkway_protocol::{FrameId, MessageId, Partition, limits};
 use sparkway_session::{Input, StoreFailure};
 use sparkway_store::{Append, Appended, SharedStore, StoreError, WriteError};
@@ -17,7 +19,11 @@ use crate::attached::Attached;
 
 /// Who awaits the outcome of a publish: a session, and its frame if that wants an answer.
 #[derive(Debug)]
-pub(crate) struct Waiter(pub(crate) Arc<Attached>, pub(crate) Option<FrameId>);
+pub(crate) struct Waiter {
+    session: Arc<Attached>,
+    id: Option<FrameId>,
+    began: Instant,
+}
 
 #[derive(Debug)]
 struct Pending {
@@ -110,8 +116,17 @@ async fn append_twice(
 }
 
 impl Waiter {
+    pub(crate) fn new(session: Arc<Attached>, id: Option<FrameId>) -> Self {
+        Self {
+            session,
+            id,
+            began: Instant::now(),
+        }
+    }
+
     fn tell(self, result: Result<Appended, WriteError>) {
-        let Self(session, id) = self;
+        let Self { session, id, began } = self;
+        count(&session.worker.shared.metrics, &result, began);
         let result = result
             .map(|stored| Some((stored.id, stored.duplicate)))
             .map_err(|error| failure_of(&error));
@@ -123,6 +138,24 @@ impl Waiter {
             result: soften(result),
         });
     }
+}
+
+fn count(metrics: &Metrics, result: &Result<Appended, WriteError>, began: Instant) {
+    let metrics = &metrics.session;
+    let label = match result {
+        Ok(stored) if stored.duplicate => PublishResult::Duplicate,
+        Ok(_) => PublishResult::Ok,
+        Err(WriteError::Fenced) => {
+            metrics.fenced_writes.inc();
+            PublishResult::Denied
+        }
+        Err(WriteError::Gone | WriteError::Store(_)) => PublishResult::Unavailable,
+    };
+    metrics.publishes.at((Origin::Client, label)).inc();
+    metrics
+        .publish_duration
+        .at(Origin::Client)
+        .observe(began.elapsed().as_secs_f64());
 }
 
 /// A missing record is not the end of a session: it is being written again, and the client may

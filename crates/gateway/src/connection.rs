@@ -2,19 +2,21 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sparkway_auth::Mode;
 use sparkway_dialect::{Wire, WireKind, carries, decode, encode};
+use sparkway_metrics::{CloseCode, Direction, Initiator, Opcode};
 use sparkway_protocol::{CloseReason, Event, Format, SessionId};
 use sparkway_session::{CloseRequest, Effect, Input, Session};
-use sparkway_socket::{Closed, Inbound, Link, LinkEvent, LinkSettings, Stream};
+use sparkway_socket::{Closed, Inbound, Link, LinkEvent, LinkSettings, Stream, Traffic};
 use tokio::sync::oneshot;
 
 use crate::attached::Attached;
 use crate::effect::Taken;
 use crate::handle::Handle;
 use crate::routes::Accepted;
+use crate::shared::Shared;
 use crate::worker::Worker;
 
 /// How long the close handshake may take before the TCP connection is dropped.
@@ -43,6 +45,9 @@ pub(crate) struct Connection {
     /// The unfinished message seen at the last tick: one that takes two ticks takes too long.
     unfinished: Option<u32>,
     control_frames: u64,
+    began: Instant,
+    /// What of the link's traffic is counted already.
+    counted: Traffic,
 }
 
 impl Connection {
@@ -76,6 +81,8 @@ impl Connection {
             closing: None,
             unfinished: None,
             control_frames: 0,
+            began: Instant::now(),
+            counted: Traffic::default(),
         }
     }
 
@@ -85,10 +92,16 @@ impl Connection {
     /// Dropped, the session stays attached until the node's lease runs out; only done when the
     /// process ends.
     pub(crate) async fn run(mut self) {
+        self.shared()
+            .metrics
+            .socket
+            .connections
+            .at(self.format)
+            .inc();
         self.update_deadline();
         self.worker.deadlines().watch(&self.handle);
         let mut effects = Vec::new();
-        let client_code = loop {
+        let end = loop {
             let want_read = self.session.wants_frames(&self.worker.shared.around())
                 && !self.handle.outbox.is_full();
             let event = poll_fn(|cx| self.link.poll(cx, &self.handle.outbox, want_read)).await;
@@ -96,18 +109,23 @@ impl Connection {
                 LinkEvent::Frame(frame) => self.frame(frame, &mut effects),
                 LinkEvent::Woken => self.woken(&mut effects),
                 LinkEvent::Drained => self.handle.room.notify_waiters(),
-                LinkEvent::Closed(closed) => break code_of(&closed),
+                LinkEvent::Closed(closed) => break End::of(&closed),
             }
             if let Some(request) = self.closing.take() {
-                self.say_goodbye(request);
-                break None;
+                let code = self.say_goodbye(request);
+                break End {
+                    initiator: Initiator::Server,
+                    code,
+                };
             }
         };
+        let client_code = (end.initiator == Initiator::Client).then_some(end.code);
         self.step(Input::Ended { client_code }, &mut effects);
         if let Some(attached) = self.attached.take() {
             attached.leave();
         }
         self.handle.room.notify_waiters();
+        self.count_end(end);
         // A peer that does not answer the close frame is dropped.
         drop(tokio::time::timeout(CLOSE_DEADLINE, poll_fn(|cx| self.link.poll_finish(cx))).await);
     }
@@ -129,6 +147,7 @@ impl Connection {
             Ok(command) => Input::Command(command),
             Err(refused) => Input::Malformed(refused),
         };
+        self.count_frame(&frame);
         drop(frame);
         self.step(input, effects);
     }
@@ -156,6 +175,7 @@ impl Connection {
         }
         self.control_frames = 0;
         self.unfinished = unfinished;
+        self.count_traffic();
     }
 
     /// One step of the session, and everything that follows from it at once.
@@ -191,7 +211,7 @@ impl Connection {
         }
     }
 
-    fn say_goodbye(&mut self, request: CloseRequest) {
+    fn say_goodbye(&mut self, request: CloseRequest) -> u16 {
         let CloseRequest { reason, resume } = request;
         self.tell(&Event::Closing {
             reason,
@@ -204,12 +224,81 @@ impl Connection {
         };
         self.link
             .start_close(&self.handle.outbox, code, reason.text());
+        code
     }
 }
 
-const fn code_of(closed: &Closed) -> Option<u16> {
-    match closed {
-        Closed::Peer { code, .. } => *code,
-        Closed::Violation(_) | Closed::Gone(_) => None,
+/// How a connection ended.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    initiator: Initiator,
+    code: u16,
+}
+
+impl End {
+    const fn of(closed: &Closed) -> Self {
+        match closed {
+            Closed::Peer { code, .. } => {
+                let code = match code {
+                    Some(code) => *code,
+                    None => 1005,
+                };
+                Self {
+                    initiator: Initiator::Client,
+                    code,
+                }
+            }
+            Closed::Violation(violation) => Self {
+                initiator: Initiator::Server,
+                code: violation.reason.code(),
+            },
+            Closed::Gone(_) => Self {
+                initiator: Initiator::Network,
+                code: 1006,
+            },
+        }
+    }
+}
+
+impl Connection {
+    fn shared(&self) -> &Shared {
+        &self.worker.shared
+    }
+
+    fn count_frame(&self, frame: &Inbound) {
+        let metrics = &self.shared().metrics.socket;
+        let (opcode, bytes) = match frame {
+            Inbound::Text(text) => (Opcode::Text, text.len()),
+            Inbound::Binary(bytes) => (Opcode::Binary, bytes.len()),
+            Inbound::Ping | Inbound::Pong => return,
+        };
+        metrics.frames.at((Direction::In, opcode)).inc();
+        metrics.messages.at((Direction::In, self.format)).inc();
+        metrics.message_size.at(Direction::In).observe(bytes as f64);
+    }
+
+    fn count_traffic(&mut self) {
+        let traffic = self.link.traffic();
+        let bytes = &self.shared().metrics.socket.bytes;
+        bytes
+            .at(Direction::In)
+            .inc_by(traffic.bytes_read - self.counted.bytes_read);
+        bytes
+            .at(Direction::Out)
+            .inc_by(traffic.bytes_written - self.counted.bytes_written);
+        self.counted = traffic;
+    }
+
+    fn count_end(&mut self, end: End) {
+        self.count_traffic();
+        let metrics = &self.shared().metrics.socket;
+        metrics.connections.at(self.format).dec();
+        metrics
+            .connections_closed
+            .at((end.initiator, CloseCode::of(end.code)))
+            .inc();
+        metrics
+            .connection_duration
+            .observe(self.began.elapsed().as_secs_f64());
     }
 }

@@ -2,9 +2,10 @@
 //! topics, and repairs what is missing before it goes on.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sparkway_hub::BatchBuilder;
+use sparkway_metrics::{BusResult, RepairResult};
 use sparkway_protocol::{Entry, MessageId, Partition, TopicName};
 use sparkway_store::feed::FeedRequest;
 use sparkway_store::{Feed, FeedEvent, Hole, Page, Want};
@@ -84,11 +85,25 @@ impl Reader {
 
     async fn entry(&mut self, entry: Arc<Entry>) {
         let verdict = self.lot().and_then(|lot| lot.log().judge(&entry));
+        self.count(&entry, verdict);
         match verdict {
             Some(Verdict::InOrder | Verdict::Rewound) => self.hand_on(entry),
             Some(Verdict::Hole { after }) => self.repair(entry, after).await,
             Some(Verdict::Duplicate) | None => {}
         }
+    }
+
+    fn count(&self, entry: &Entry, verdict: Option<Verdict>) {
+        let metrics = &self.shared.metrics.store;
+        let label = match verdict {
+            Some(Verdict::InOrder | Verdict::Rewound) => BusResult::Delivered,
+            Some(Verdict::Duplicate) => BusResult::Duplicate,
+            Some(Verdict::Hole { .. }) => BusResult::Gap,
+            None => BusResult::NoSubscriber,
+        };
+        metrics.bus_messages.at(label).inc();
+        let lag_ms = unix_ms().saturating_sub(entry.id.unix_ms());
+        metrics.bus_lag.observe(lag_ms as f64 / 1000.0);
     }
 
     fn hand_on(&mut self, entry: Arc<Entry>) {
@@ -122,8 +137,16 @@ impl Reader {
             "hole in the feed, reading the log"
         );
         self.flush().await;
+        let began = Instant::now();
+        let metrics = self.shared.metrics.topic.clone();
+        metrics.gaps_open.inc();
         let topic = entry.topic.clone();
         self.catch_up(vec![(topic, after)], entry.id).await;
+        metrics.gaps_open.dec();
+        metrics.gap_repairs.at(RepairResult::Ok).inc();
+        metrics
+            .gap_repair_duration
+            .observe(began.elapsed().as_secs_f64());
         let verdict = self.lot().and_then(|lot| lot.log().judge(&entry));
         if !matches!(verdict, Some(Verdict::Duplicate) | None) {
             self.hand_on(entry);
@@ -213,6 +236,12 @@ impl Reader {
             age_ms,
         };
         if let Some(gap) = missing_before(topic, after, first, after, window) {
+            self.shared
+                .metrics
+                .topic
+                .gap_repairs
+                .at(RepairResult::Trimmed)
+                .inc();
             self.send(&FanOut::Gap(gap)).await;
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sparkway_metrics::{NodeState, SessionState};
 use sparkway_store::NodeLease;
 
 use crate::clock::millis;
@@ -38,8 +39,49 @@ pub(crate) async fn renew(shared: Arc<Shared>) {
             spare_accepts_per_second: shared.settings.drain.max_rate,
             draining: *shared.phase.borrow() >= Phase::Closing,
         };
+        shared.measure().await;
         if let Err(error) = shared.store.lease(lease, millis(LEASE)).await {
             tracing::warn!(%error, "lease not renewed");
+        }
+    }
+}
+
+impl Shared {
+    /// Brings the gauges up to date that nobody counts on the way.
+    async fn measure(&self) {
+        let metrics = &self.metrics;
+        let sessions = i64::try_from(self.registry.len()).unwrap_or(i64::MAX);
+        metrics
+            .session
+            .sessions
+            .at(SessionState::Attached)
+            .set(sessions);
+        let (mut topics, mut bytes) = (0, 0);
+        for lot in &self.lots {
+            let log = lot.log();
+            topics += log.len();
+            bytes += log.bytes();
+        }
+        metrics
+            .hub
+            .topics
+            .set(i64::try_from(topics).unwrap_or(i64::MAX));
+        metrics
+            .topic
+            .ring_bytes
+            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let limit = self.settings.limits.connections.unwrap_or(0);
+        metrics.socket.connection_limit.set(i64::from(limit));
+        if let Ok(nodes) = self.store.nodes().await {
+            let draining = nodes.iter().filter(|node| node.draining).count();
+            let ready = nodes.len() - draining;
+            let nodes = &metrics.node.cluster_nodes;
+            nodes
+                .at(NodeState::Ready)
+                .set(i64::try_from(ready).unwrap_or(i64::MAX));
+            nodes
+                .at(NodeState::Draining)
+                .set(i64::try_from(draining).unwrap_or(i64::MAX));
         }
     }
 }

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use arc_swap::ArcSwap;
 use sparkway_auth::Verifier;
 use sparkway_hub::{LogBounds, PartitionLog, Positions};
+use sparkway_metrics::Metrics;
 use sparkway_protocol::{MessageId, NodeId, Partition};
 use sparkway_session::{TokenKey, Tokens};
 use sparkway_socket::listen;
@@ -114,6 +115,7 @@ impl Node {
         serve_internal(&node, &admin.runtime, listeners.internal, &running);
         first.runtime.spawn(lease::renew(Arc::clone(&node)));
         first.runtime.spawn(lease::sweep(Arc::clone(&node)));
+        node.enter(Phase::Serving);
         stop.disarm();
         let threads = threads.into_iter().map(|thread| thread.join).collect();
         Ok(Self {
@@ -274,6 +276,7 @@ impl Parts {
             inlets: inlet_ends,
             registry: crate::registry::Registry::default(),
             tasks: Tasks::default(),
+            metrics: Metrics::new(),
             phase: watch::channel(Phase::Serving).0,
             failed: CancellationToken::new(),
             open: Arc::default(),

@@ -1,14 +1,14 @@
 //! What becomes of an HTTP request on the public listener: which dialect, who may come in.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::StatusCode;
 use sparkway_auth::{Credential, Mode, Offered, Origin};
+use sparkway_metrics::HandshakeResult;
 use sparkway_protocol::Format;
 use sparkway_socket::origin::OriginPattern;
 use sparkway_socket::{
-    Decision, RequestHead, Routes, Spawn, Upgraded, origin, retry_later, text_response,
+    AcceptEvent, Decision, RequestHead, Routes, Spawn, Upgraded, origin, retry_later, text_response,
 };
 
 use crate::connection::Connection;
@@ -99,8 +99,26 @@ impl Routes for PublicRoutes {
         });
     }
 
-    fn admit(&self, _peer: SocketAddr) -> bool {
-        true
+    fn observe(&self, event: AcceptEvent) {
+        let result = match event {
+            AcceptEvent::Accepted => return,
+            AcceptEvent::Answered(status) => match status.as_u16() {
+                101 => HandshakeResult::Ok,
+                403 => HandshakeResult::Origin,
+                400 | 404 | 405 | 421 | 426 | 431 => HandshakeResult::BadRequest,
+                503 => HandshakeResult::Limit,
+                _ => return,
+            },
+            AcceptEvent::NotAdmitted | AcceptEvent::AcceptFailed(_) => HandshakeResult::Limit,
+            AcceptEvent::TlsFailed | AcceptEvent::HttpFailed => HandshakeResult::Protocol,
+        };
+        self.worker
+            .shared
+            .metrics
+            .socket
+            .handshakes
+            .at(result)
+            .inc();
     }
 }
 

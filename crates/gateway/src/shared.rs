@@ -6,6 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use sparkway_auth::{Grants, Verifier};
 use sparkway_hub::{Coverage, PartitionLog};
+use sparkway_metrics::{Metrics, NodeState};
 use sparkway_protocol::{
     CloseReason, MessageId, NodeId, Partition, Partitions, SessionId, TopicName, UserId,
 };
@@ -72,6 +73,7 @@ pub(crate) struct Shared {
     pub(crate) inlets: Vec<Inlet>,
     pub(crate) registry: Registry,
     pub(crate) tasks: Tasks,
+    pub(crate) metrics: Metrics,
     pub(crate) phase: watch::Sender<Phase>,
     /// Allowed origins besides the own host.
     pub(crate) origins: Vec<OriginPattern>,
@@ -129,6 +131,11 @@ impl Shared {
     pub(crate) fn enter(&self, phase: Phase) {
         tracing::info!(?phase, connections = self.connections(), "phase");
         self.phase.send_replace(phase);
+        self.metrics.node.set_state(match phase {
+            Phase::Serving => NodeState::Ready,
+            Phase::Unready | Phase::Closing | Phase::Flushing => NodeState::Draining,
+            Phase::Done => NodeState::Stopped,
+        });
     }
 
     /// Ends every connection, with or without a session.

@@ -1,13 +1,15 @@
 //! A worker: one thread, one runtime, its own connections and its own hub.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use sparkway_hub::{Batch, Hub};
+use sparkway_hub::{Batch, Delivered, Hub};
+use sparkway_metrics::{Delivery, DeliverySource, SlowAction};
 use sparkway_protocol::{Gap, MessageId, Partition};
 use sparkway_store::Hole;
 use tokio::sync::{Notify, mpsc};
 
+use crate::clock::unix_ms;
 use crate::deadlines::{Deadlines, TICK_MS};
 use crate::shared::Shared;
 
@@ -106,13 +108,49 @@ impl Worker {
         let mut hub = self.hub();
         match item {
             FanOut::Batch(batch) => {
-                hub.apply(batch);
+                let began = Instant::now();
+                let delivered = hub.apply(batch);
+                drop(hub);
+                self.count(batch, delivered, began);
             }
             FanOut::Gap(gap) => hub.gap(gap),
             FanOut::Rewound(partition, hole) => {
                 hub.rewound(*partition, self.shared.layout, hole.after, hole.before);
             }
         }
+    }
+
+    fn count(&self, batch: &Batch, delivered: Delivered, began: Instant) {
+        let metrics = &self.shared.metrics.hub;
+        let Some(last) = batch
+            .runs()
+            .iter()
+            .flat_map(sparkway_hub::batch::Run::entries)
+            .last()
+        else {
+            return;
+        };
+        metrics
+            .deliveries
+            .at(Delivery::Queued)
+            .inc_by(delivered.queued);
+        metrics
+            .deliveries
+            .at(Delivery::DroppedSlow)
+            .inc_by(delivered.dropped_ephemeral);
+        metrics
+            .slow_consumer_events
+            .at(SlowAction::Coalesced)
+            .inc_by(delivered.unhooked);
+        metrics.fanout_size.observe(delivered.queued as f64);
+        metrics
+            .fanout_duration
+            .observe(began.elapsed().as_secs_f64());
+        let age_ms = unix_ms().saturating_sub(last.id.unix_ms());
+        metrics
+            .delivery_latency
+            .at(DeliverySource::Live)
+            .observe(age_ms as f64 / 1000.0);
     }
 
     /// Ticks the connections whose deadlines pass.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sparkway_metrics::{Origin, PublishResult};
 use sparkway_protocol::{Code, Durability, Ephemeral, TopicName};
 use sparkway_session::{AppendRequest, Input, StoreFailure};
 use sparkway_store::Append;
@@ -37,7 +38,8 @@ impl Connection {
             fence: Some((attached.session, attached.epoch())),
             durability,
         };
-        lot.appender.submit(append, Waiter(attached, request.id));
+        lot.appender
+            .submit(append, Waiter::new(attached, request.id));
         None
     }
 
@@ -76,8 +78,16 @@ impl Connection {
         let Some(attached) = &self.attached else {
             return false;
         };
-        self.worker
-            .shared
-            .may_publish(&attached.grants.load(), topic)
+        let shared = &self.worker.shared;
+        let granted = shared.may_publish(&attached.grants.load(), topic);
+        if !granted {
+            shared
+                .metrics
+                .session
+                .publishes
+                .at((Origin::Client, PublishResult::Denied))
+                .inc();
+        }
+        granted
     }
 }

@@ -11,8 +11,9 @@ mod unsubscribe;
 use std::sync::Arc;
 
 pub(crate) use claim::Taken;
+use sparkway_metrics::{AuthReason, RateScope};
 use sparkway_protocol::{Code, FrameId, Partition};
-use sparkway_session::{AuthFailure, Cursors, Effect, Identity, Input};
+use sparkway_session::{AuthFailure, Counted, Cursors, Effect, Identity, Input};
 use sparkway_store::{Detach, Remember, WriteError};
 
 use crate::attached::Attached;
@@ -56,7 +57,7 @@ impl Connection {
             Effect::Detach { epoch: _, cursors } => self.detach(&cursors),
             Effect::End { epoch: _ } => self.end(),
             Effect::Close(request) => self.close(request),
-            Effect::Count(_) => {}
+            Effect::Count(counted) => self.count(counted),
         }
         None
     }
@@ -80,7 +81,15 @@ impl Connection {
                 grants: admission.grants().to_record().into(),
                 expires_at_ms: admission.expires_at_ms(),
             }),
-            Err(error) => Err(failure_of(&error, token.is_none())),
+            Err(error) => {
+                shared
+                    .metrics
+                    .session
+                    .auth_failures
+                    .at(reason_of(&error))
+                    .inc();
+                Err(failure_of(&error, token.is_none()))
+            }
         }
     }
 
@@ -130,6 +139,15 @@ impl Connection {
                 dropped_topics,
             });
         });
+    }
+
+    fn count(&self, counted: Counted) {
+        let metrics = &self.worker.shared.metrics.session;
+        match counted {
+            Counted::HeartbeatTimeout => metrics.heartbeat_timeouts.inc(),
+            Counted::FrameRateLimited => metrics.rate_limited.at(RateScope::Frames).inc(),
+            Counted::UnknownAck | Counted::BadHeartbeatToken => {}
+        }
     }
 
     fn remember_generations(&self, generation: u32, confirmed: u32) {
@@ -193,9 +211,11 @@ impl Attached {
     pub(crate) fn after_write(self: &Arc<Self>, written: &Result<(), WriteError>) {
         match written {
             Ok(()) | Err(WriteError::Store(_)) => {}
-            Err(WriteError::Fenced) => self.handle.post(Input::Superseded {
-                epoch: sparkway_protocol::Epoch(u64::MAX),
-            }),
+            Err(WriteError::Fenced) => {
+                self.worker.shared.metrics.session.fenced_writes.inc();
+                let epoch = sparkway_protocol::Epoch(u64::MAX);
+                self.handle.post(Input::Superseded { epoch });
+            }
             Err(WriteError::Gone) => self.restore(),
         }
     }
@@ -208,5 +228,21 @@ const fn failure_of(error: &AuthError, missing: bool) -> AuthFailure {
     match error.code() {
         Code::TokenExpired => AuthFailure::Expired,
         _ => AuthFailure::Invalid,
+    }
+}
+
+const fn reason_of(error: &AuthError) -> AuthReason {
+    match error {
+        AuthError::Missing => AuthReason::Missing,
+        AuthError::TooLong(_) | AuthError::Malformed | AuthError::Critical => AuthReason::Malformed,
+        AuthError::Algorithm => AuthReason::Algorithm,
+        AuthError::Signature => AuthReason::Signature,
+        AuthError::Expired => AuthReason::Expired,
+        AuthError::NotYetValid | AuthError::IssuedInFuture => AuthReason::NotYetValid,
+        AuthError::LivesTooLong
+        | AuthError::MissingClaim(_)
+        | AuthError::BadClaim(_)
+        | AuthError::WrongIssuer
+        | AuthError::WrongAudience => AuthReason::Claims,
     }
 }

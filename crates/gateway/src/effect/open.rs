@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sparkway_auth::Grants;
+use sparkway_metrics::Opening;
 use sparkway_protocol::{Epoch, MessageId, Partition, SessionId};
 use sparkway_session::{Cursors, Input, OpenRequest, Opened, StoreFailure};
 use sparkway_store::{Open, SessionRecord};
@@ -60,6 +61,8 @@ impl Connection {
                     attached.own(opened.epoch);
                     // In one step: from these positions on the seat receives what it joins.
                     let positions = attached.hook_everywhere();
+                    let opened_total = &shared.metrics.socket.connections_opened;
+                    opened_total.at((format, Opening::New)).inc();
                     Ok(Opened {
                         session,
                         epoch: opened.epoch,

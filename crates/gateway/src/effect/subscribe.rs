@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sparkway_metrics::SubscribeResult;
 use sparkway_protocol::event::{Rejected, Subscribed};
 use sparkway_protocol::{Code, MessageId, Since, TopicName};
 use sparkway_session::{Input, StoreFailure, SubscribeOutcome, SubscribeRequest};
@@ -38,12 +39,32 @@ impl Connection {
                 StoreFailure::Gone => StoreFailure::Unavailable,
                 other => other,
             });
+            attached.count_subscribe(result.as_deref());
             attached.handle.post(Input::Subscribed { id, result });
         });
     }
 }
 
 impl Attached {
+    fn count_subscribe(&self, result: Result<&SubscribeOutcome, &StoreFailure>) {
+        let metrics = &self.worker.shared.metrics.session.subscribes;
+        let Ok(outcome) = result else {
+            metrics.at(SubscribeResult::Unavailable).inc();
+            return;
+        };
+        metrics
+            .at(SubscribeResult::Ok)
+            .inc_by(outcome.granted.len() as u64);
+        for rejected in &outcome.rejected {
+            let label = match rejected.code {
+                Code::LimitExceeded => SubscribeResult::Limit,
+                Code::Invalid => SubscribeResult::Invalid,
+                _ => SubscribeResult::Denied,
+            };
+            metrics.at(label).inc();
+        }
+    }
+
     async fn subscribe(
         self: &Arc<Self>,
         request: SubscribeRequest,
