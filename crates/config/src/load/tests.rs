@@ -161,6 +161,21 @@ fn misspelt_variable_is_answered_with_the_right_one() {
 }
 
 #[test]
+fn key_of_a_later_version_is_refused_as_such() {
+    for variable in [
+        "HOOKS__SECRET__FILE",
+        "TRACING__SAMPLE_RATIO",
+        "AUTH__JWKS_URL",
+    ] {
+        let name = format!("SPARKWAY__{variable}");
+        let mut sources = sources(&[], &[]);
+        sources.environment.push((name, "/dev/null".to_owned()));
+        let errors = refused(&sources);
+        assert!(errors[0].problem.contains("not supported"), "{errors:?}");
+    }
+}
+
+#[test]
 fn file_that_is_no_toml_is_refused_with_the_line() {
     let directory = tempfile::tempdir().unwrap();
     for (text, line) in [
