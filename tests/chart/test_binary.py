@@ -21,6 +21,8 @@ LATER = "not supported by this version"
 # What the mounted Secrets hold, by the name of the file.
 FILES = {"api-keys": "swk_test_01234567890123456789ab:read+publish", "token-key": "0123456789" * 5, "hook-secret": "0123456789" * 5,
          "redis-url": "redis://:word@127.0.0.1:6379/0"}
+# What a ConfigMap that the chart did not make holds at least.
+OWN_FILE = '[auth]\nmode = "off"\n'
 # Variables that Kubernetes adds for a Service called sparkway, when service links are on.
 SERVICE_LINKS = {"SPARKWAY_PORT": "tcp://10.0.0.1:80", "SPARKWAY_SERVICE_HOST": "10.0.0.1", "SPARKWAY_SERVICE_PORT": "80",
                  "SPARKWAY_PORT_80_TCP": "tcp://10.0.0.1:80", "SPARKWAY_PORT_80_TCP_PROTO": "tcp"}
@@ -40,7 +42,7 @@ def pod_environment(values, folder):
             value = value.replace(mount, folder) if value.startswith(mount) else value
         env[entry["name"]] = value
     configs = [o for o in objects if o["kind"] == "ConfigMap" and "sparkway.toml" in (o.get("data") or {})]
-    pathlib.Path(folder, "sparkway.toml").write_text(configs[0]["data"]["sparkway.toml"] if configs else "")
+    pathlib.Path(folder, "sparkway.toml").write_text(configs[0]["data"]["sparkway.toml"] if configs else OWN_FILE)
     os.makedirs(f"{folder}/sparkway")
     for name, text in FILES.items():
         pathlib.Path(folder, "sparkway", name).write_text(text + "\n")
