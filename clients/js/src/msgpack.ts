@@ -84,16 +84,19 @@ class Writer {
   private _bigint(value: bigint): void {
     if (BigInt.asUintN(64, value) !== value && BigInt.asIntN(64, value) !== value) throw new RangeError('an integer over 64 bits');
     this._byte(value < 0 ? 0xd3 : 0xcf);
-    this._view.setBigUint64(this._room(8), BigInt.asUintN(64, value));
+    const at = this._room(8);
+    this._view.setBigUint64(at, BigInt.asUintN(64, value));
   }
 
   private _float(value: number): void {
     this._byte(0xcb);
-    this._view.setFloat64(this._room(8), value);
+    const at = this._room(8);
+    this._view.setFloat64(at, value);
   }
 
   private _byte(value: number): void {
-    this._view.setUint8(this._room(1), value);
+    const at = this._room(1);
+    this._view.setUint8(at, value);
   }
 
   private _int(code: number, bytes: number, value: number): void {
@@ -105,10 +108,11 @@ class Writer {
   }
 
   private _raw(bytes: Uint8Array): void {
-    const at = this._room(bytes.length); // may replace the array
+    const at = this._room(bytes.length);
     this._bytes.set(bytes, at);
   }
 
+  /** Makes room, which may replace the array and its view, and says where it begins. */
   private _room(count: number): number {
     const at = this._at;
     this._at += count;

@@ -367,7 +367,7 @@ function parse(bytes: string | ArrayBuffer): any {
   }
 }
 
-/** Cuts to length and takes out control characters except newline and tab; no HTML is rewritten. */
+/** Takes out control characters except newline and tab, and cuts to length; no HTML is rewritten. */
 function sanitize(text: string, longest: number): string {
-  return text.slice(0, longest).replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '');
+  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '').slice(0, longest);
 }
