@@ -10,6 +10,9 @@ use sparkway_config::Sources;
 
 use crate::exit::Failure;
 
+/// A node that is there answers sooner; who waits at a terminal wants to know.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
 /// How frames are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Wire {
@@ -49,7 +52,7 @@ pub(crate) struct Target {
     /// Certificate authority to trust on wss:// instead of the system's, as PEM
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
-    /// Deadline for connecting, and for each answer
+    /// Deadline for each answer, and for connecting (5 s at the most)
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub(crate) timeout: Duration,
 }
@@ -61,7 +64,7 @@ impl Target {
     /// A file that cannot be read: usage.
     pub(crate) fn options(&self) -> Result<Options, Failure> {
         let mut options = Options {
-            connect_within: self.timeout,
+            connect_within: self.timeout.min(CONNECT_WITHIN),
             answer_within: self.timeout,
             token: self.token_source(),
             ..Options::default()

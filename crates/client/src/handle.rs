@@ -79,9 +79,13 @@ impl Client {
         let is_settled =
             |status: &Status| matches!(status, Status::Online { .. } | Status::Closed(_));
         let Ok(settled) = timeout(within, status.wait_for(is_settled)).await else {
-            return Err(Error::Unreachable(
-                format!("no node answered within {within:?}").into(),
-            ));
+            let why = match &*client.status.borrow() {
+                Status::Away { why, .. } => format!("{why} (tried for {within:?})"),
+                Status::Connecting | Status::Online { .. } | Status::Closed(_) => {
+                    format!("no node answered within {within:?}")
+                }
+            };
+            return Err(Error::Unreachable(why.into()));
         };
         if let Status::Closed(error) = &*settled.map_err(|_| gone())? {
             return Err(error.clone());

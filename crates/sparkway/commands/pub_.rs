@@ -22,7 +22,7 @@ const UNDER_WAY: usize = 32;
     sparkway pub room:1 '{\"text\":\"hello\"}'\n  \
     seq 1000 | sparkway pub room:1 - --rate 100\n\n\
     DATA that is JSON is sent as such, anything else as a JSON string.\n\
-    {{n}} in it becomes the number of the message.")]
+    {{count}} in it becomes the number of the message.")]
 pub(crate) struct PubArgs {
     /// The topic
     pub(crate) topic: String,
@@ -158,7 +158,7 @@ impl Source {
             Self::Text(text, _) => text.clone(),
             Self::Lines(lines) => lines.recv().await?,
         };
-        let text = text.replace("{{n}}", &number.to_string());
+        let text = text.replace("{{count}}", &number.to_string());
         Some(serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Control;
-use super::core::Core;
+use super::machine::Machine;
 use crate::Error;
 use crate::frame::ServerFrame;
 use crate::requests::Kind;
@@ -33,7 +33,7 @@ struct Grant {
 
 type Reply = oneshot::Sender<Result<Value, Error>>;
 
-impl Core {
+impl Machine {
     /// Takes on what the handle asks about topics.
     pub(super) fn follow(&mut self, control: Control) {
         match control {

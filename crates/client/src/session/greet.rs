@@ -9,8 +9,8 @@ use sparkway_protocol::close::Next;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Status;
-use super::core::Ending;
 use super::hear::{ErrorFields, Welcome};
+use super::machine::Ending;
 use super::run::{Order, Task};
 use crate::Error;
 use crate::error::OpenError;
@@ -22,7 +22,7 @@ impl Task {
     /// Opens a socket to the next node of the list.
     pub(super) async fn open(&mut self) -> Result<Wire, Order> {
         let urls = Arc::clone(&self.urls);
-        let options = Arc::clone(&self.core.options);
+        let options = Arc::clone(&self.machine.options);
         let url = urls
             .get(self.node % urls.len().max(1))
             .map_or("", |url| &**url);
@@ -38,24 +38,29 @@ impl Task {
                 },
             }
         };
-        let wire =
-            opened.map_err(|error| Order::from(not_open(url, &error, self.connection > 0)))?;
+        let wire = match opened {
+            Ok(wire) => wire,
+            Err(error) => {
+                self.why = format!("{url}: {error}").into();
+                return Err(not_open(url, &error, self.connection > 0).into());
+            }
+        };
         self.connection += 1;
-        self.core.tally.connections.one();
-        self.core.connection_began();
+        self.machine.tally.connections.one();
+        self.machine.connection_began();
         self.observe(Step::Opened { url });
         Ok(wire)
     }
 
     /// Resumes the session, or begins one.
     pub(super) async fn greet(&mut self, wire: &mut Wire) -> Result<(), Order> {
-        if !self.core.options.resume {
-            self.core.session_lost();
+        if !self.machine.options.resume {
+            self.machine.session_lost();
         }
-        if let Some(ticket) = self.core.ticket.clone() {
-            let settled = self.core.settled();
-            self.core.is_overlapping = settled != self.core.positions;
-            self.core.say(
+        if let Some(ticket) = self.machine.ticket.clone() {
+            let settled = self.machine.settled();
+            self.machine.is_overlapping = settled != self.machine.positions;
+            self.machine.say(
                 "ws:resume",
                 &json!({
                     "session_id": ticket.session,
@@ -66,16 +71,16 @@ impl Task {
             if self.greeted(wire, true).await? {
                 return Ok(());
             }
-            self.core.session_lost();
+            self.machine.session_lost();
         }
-        let source = self.core.options.token.clone();
-        let token = timeout(self.core.options.silence_within, source.token())
+        let source = self.machine.options.token.clone();
+        let token = timeout(self.machine.options.silence_within, source.token())
             .await
             .map_err(|_| Ending::again(Next::Backoff))?
             .map_err(|why| Ending::Stop(Error::Auth(why.into())))?;
         match token {
-            Some(token) => self.core.say("ws:connect", &json!({ "token": token })),
-            None => self.core.say("ws:connect", &json!({})),
+            Some(token) => self.machine.say("ws:connect", &json!({ "token": token })),
+            None => self.machine.say("ws:connect", &json!({})),
         }
         self.greeted(wire, false).await.map(|_| ())
     }
@@ -83,11 +88,11 @@ impl Task {
     /// Waits for the answer to the first frame. `false`: the session cannot be resumed.
     async fn greeted(&mut self, wire: &mut Wire, is_resume: bool) -> Result<bool, Order> {
         // Requests wait until the session is up.
-        while let Some(raw) = self.core.outgoing.pop_front() {
+        while let Some(raw) = self.machine.outgoing.pop_front() {
             self.observe(Step::Sent(&raw));
             self.send(wire, raw).await?;
         }
-        let until = Instant::now() + self.core.options.silence_within;
+        let until = Instant::now() + self.machine.options.silence_within;
         loop {
             let incoming = tokio::select! {
                 incoming = wire.next() => incoming,
@@ -110,8 +115,11 @@ impl Task {
                     }
                     return Ok(false);
                 }
-                FrameType::Error => return Err(turned_away(&frame).into()),
-                _ => self.core.hear(frame, Instant::now()),
+                FrameType::Error => {
+                    self.why = frame.data_text().into();
+                    return Err(turned_away(&frame).into());
+                }
+                _ => self.machine.hear(frame, Instant::now()),
             }
         }
     }
@@ -122,8 +130,8 @@ impl Task {
             .parse()
             .map_err(|_| Ending::again(Next::Backoff))?;
         let (session, node) = (welcome.session(), welcome.node());
-        self.core.acknowledge_control(frame);
-        self.core.welcomed(welcome, is_resume, Instant::now());
+        self.machine.acknowledge_control(frame);
+        self.machine.welcomed(welcome, is_resume, Instant::now());
         self.status.send_replace(Status::Online {
             connection: self.connection,
             session,

@@ -9,7 +9,7 @@ use sparkway_protocol::MessageId;
 use sparkway_protocol::close::Next;
 use tokio::time::Instant;
 
-use super::core::{Core, Ending, Ticket};
+use super::machine::{Ending, Machine, Ticket};
 use crate::Error;
 use crate::backoff::next_after;
 use crate::frame::{FrameType, ServerFrame};
@@ -120,7 +120,7 @@ struct FarewellFields {
     reconnect_after: u64,
 }
 
-impl Core {
+impl Machine {
     /// A session began or goes on.
     pub(super) fn welcomed(&mut self, welcome: Welcome, is_resumed: bool, now: Instant) {
         self.ticket = Some(Ticket {

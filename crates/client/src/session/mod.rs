@@ -1,11 +1,11 @@
 //! The one task of a client: keeps a session alive over any number of sockets.
 //!
-//! `core` decides and never waits; `run` owns the socket, the clock and the queues.
+//! `machine` decides and never waits; `run` owns the socket, the clock and the queues.
 
-mod core;
 mod follow;
 mod greet;
 mod hear;
+mod machine;
 mod run;
 
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub enum Status {
     Away {
         /// Attempts since the last live connection.
         attempt: u32,
+        /// Why the last one ended, for people.
+        why: Arc<str>,
     },
     /// Over for good.
     Closed(Error),

@@ -1,4 +1,4 @@
-//! The task: opens sockets, keeps them for as long as they last, and lets the core decide.
+//! The task: opens sockets, keeps them for as long as they last, and lets the machine decide.
 
 use std::convert::Infallible;
 use std::ops::ControlFlow;
@@ -9,7 +9,7 @@ use sparkway_protocol::close::Next;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::core::{Core, Ending};
+use super::machine::{Ending, Machine};
 use super::{Control, Cut, Queues, Status};
 use crate::Error;
 use crate::counts::Tally;
@@ -40,25 +40,26 @@ pub(crate) fn spawn(
     ends: (Queues, watch::Sender<Status>),
 ) {
     let (queues, status) = ends;
-    let mut core = Core::new(options, tally, ids);
-    let node = core.first_node(urls.len());
+    let mut machine = Machine::new(options, tally, ids);
+    let node = machine.first_node(urls.len());
     let task = Task {
-        core,
+        machine,
         queues,
         status,
         urls,
         node,
         connection: 0,
         attempt: 0,
+        why: "".into(),
         held: None,
         takes_requests: true,
     };
     drop(tokio::spawn(task.run()));
 }
 
-/// The task's state: the core, and everything that the core must not know.
+/// The task's state: the machine, and everything that the machine must not know.
 pub(super) struct Task {
-    pub(super) core: Core,
+    pub(super) machine: Machine,
     pub(super) queues: Queues,
     pub(super) status: watch::Sender<Status>,
     pub(super) urls: Arc<[Box<str>]>,
@@ -67,6 +68,8 @@ pub(super) struct Task {
     pub(super) connection: u64,
     /// Attempts since the last live connection.
     attempt: u32,
+    /// Why the last connection ended, for people.
+    pub(super) why: Arc<str>,
     /// A socket that a test left half-open.
     held: Option<Wire>,
     /// Whether somebody can still make requests.
@@ -102,18 +105,14 @@ impl Task {
             };
             match order {
                 Order::Ended(Ending::Again { next, wait: hint }) => {
-                    wait = self.core.delay(next, self.attempt, hint);
+                    wait = self.machine.delay(next, self.attempt, hint);
                     self.attempt = self.attempt.saturating_add(1);
-                    self.status.send_replace(Status::Away {
-                        attempt: self.attempt,
-                    });
+                    self.tell_away();
                 }
                 Order::Ended(Ending::Stop(error)) => break error,
                 Order::Cut { away, done, .. } => {
                     wait = away;
-                    self.status.send_replace(Status::Away {
-                        attempt: self.attempt,
-                    });
+                    self.tell_away();
                     let _ = done.send(());
                 }
                 Order::Close(done) => {
@@ -128,13 +127,20 @@ impl Task {
                 }
             }
         };
-        self.core.requests.fail_all(&error);
+        self.machine.requests.fail_all(&error);
         self.queues.control.close();
         self.queues.requests.close();
         self.status.send_replace(Status::Closed(error.clone()));
         while let Some(request) = self.queues.requests.recv().await {
             request.answer(Err(error.clone()));
         }
+    }
+
+    fn tell_away(&self) {
+        self.status.send_replace(Status::Away {
+            attempt: self.attempt,
+            why: Arc::clone(&self.why),
+        });
     }
 
     /// Waits between two connections; what the handle asks meanwhile is kept for the next one.
@@ -160,7 +166,7 @@ impl Task {
                 ControlFlow::Break(Order::Cut { cut, away, done })
             }
             Some(other) => {
-                self.core.follow(other);
+                self.machine.follow(other);
                 ControlFlow::Continue(())
             }
         }
@@ -196,20 +202,20 @@ impl Task {
     }
 
     async fn live_until_ended(&mut self, wire: &mut Wire) -> Result<Infallible, Order> {
-        let wake = sleep_until(self.core.next_wake());
+        let wake = sleep_until(self.machine.next_wake());
         tokio::pin!(wake);
         loop {
             self.flush(wire).await?;
-            let next = self.core.next_wake();
+            let next = self.machine.next_wake();
             if wake.deadline() != next {
                 wake.as_mut().reset(next);
             }
-            let has_room = self.core.requests.len() < self.core.options.requests_max;
+            let has_room = self.machine.requests.len() < self.machine.options.requests_max;
             // No order between the arms: each makes progress, and none can starve the others.
             tokio::select! {
                 incoming = wire.next() => {
                     if let Some(frame) = self.received(incoming)? {
-                        self.core.hear(frame, Instant::now());
+                        self.machine.hear(frame, Instant::now());
                     }
                 }
                 control = self.queues.control.recv() => match self.controlled(control) {
@@ -218,11 +224,11 @@ impl Task {
                 },
                 request = self.queues.requests.recv(), if has_room && self.takes_requests => {
                     match request {
-                        Some(request) => self.core.requests.add(request),
+                        Some(request) => self.machine.requests.add(request),
                         None => self.takes_requests = false,
                     }
                 }
-                () = &mut wake => self.core.tick(Instant::now())?,
+                () = &mut wake => self.machine.tick(Instant::now())?,
             }
         }
     }
@@ -233,19 +239,20 @@ impl Task {
         match incoming {
             Incoming::Frame(frame) => Ok(Some(frame)),
             Incoming::Other(_) => {
-                self.core.tally.oddities.one();
+                self.machine.tally.oddities.one();
                 Ok(None)
             }
             Incoming::Closed(closed) => {
                 self.observe(Step::Closed(&closed));
-                Err(self.core.after(&closed))
+                self.why = closed.to_string().into();
+                Err(self.machine.after(&closed))
             }
         }
     }
 
     /// Writes everything that waits. A line that takes nothing for too long is dead.
     async fn flush(&mut self, wire: &mut Wire) -> Result<(), Ending> {
-        while let Some(raw) = self.core.next_outgoing() {
+        while let Some(raw) = self.machine.next_outgoing() {
             self.observe(Step::Sent(&raw));
             self.send(wire, raw).await?;
         }
@@ -253,7 +260,7 @@ impl Task {
     }
 
     pub(super) async fn send(&self, wire: &mut Wire, raw: RawMessage) -> Result<(), Ending> {
-        match timeout(self.core.options.silence_within, wire.send_raw(raw)).await {
+        match timeout(self.machine.options.silence_within, wire.send_raw(raw)).await {
             // After a failed write, what the node said before it closed is read first.
             Ok(Ok(()) | Err(_)) => Ok(()),
             Err(_) => Err(Ending::again(Next::Resume)),
@@ -296,7 +303,7 @@ impl Task {
     }
 
     pub(super) fn observe(&self, step: Step<'_>) {
-        if let Some(observer) = &self.core.options.observer {
+        if let Some(observer) = &self.machine.options.observer {
             observer.tell(self.connection, step);
         }
     }

@@ -72,7 +72,7 @@ pub(super) struct Acks {
 }
 
 #[derive(Debug)]
-pub(super) struct Core {
+pub(super) struct Machine {
     pub(super) options: Arc<Options>,
     pub(super) tally: Arc<Tally>,
     pub(super) rng: SmallRng,
@@ -96,7 +96,7 @@ pub(super) struct Core {
     ids: FrameIds,
 }
 
-impl Core {
+impl Machine {
     pub(super) fn new(options: Arc<Options>, tally: Arc<Tally>, ids: FrameIds) -> Self {
         let rng = options
             .seed
@@ -227,7 +227,7 @@ impl Core {
         Some(ready.frame)
     }
 
-    /// When [`Core::tick`] has something to do next.
+    /// When [`Machine::tick`] has something to do next.
     pub(super) fn next_wake(&self) -> Instant {
         let mut wake = match self.heartbeat.owed {
             Some(since) => since + self.options.silence_within,
