@@ -86,7 +86,8 @@ pub(super) async fn nothing_of_the_former_owner_is_stored_after_the_claim(fixtur
                     let fenced = fenced(&topic, record.session, record.epoch);
                     bench.append(kept_long(fenced))
                 };
-                while publish().await.is_ok() {
+                // Bounded: a store that does not fence must fail, not run for ever.
+                while stored.load(Ordering::Relaxed) < 200_000 && publish().await.is_ok() {
                     stored.fetch_add(1, Ordering::Relaxed);
                     tokio::task::yield_now().await;
                 }
