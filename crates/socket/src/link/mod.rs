@@ -43,9 +43,13 @@ pub struct Link<S = Stream> {
     input_idle: bool,
     /// The stream may hold written bytes back until it is flushed (TLS).
     unflushed: bool,
-    /// [`LinkEvent::Woken`] is due.
+    due: Due,
+}
+
+/// Events of the outbox that are still to be reported.
+#[derive(Default)]
+struct Due {
     woken: bool,
-    /// [`LinkEvent::Drained`] is due.
     drained: bool,
 }
 
@@ -152,8 +156,7 @@ impl<S: LinkStream> Link<S> {
             events_left: events_per_turn,
             input_idle: false,
             unflushed: false,
-            woken: false,
-            drained: false,
+            due: Due::default(),
         }
     }
 
@@ -173,7 +176,7 @@ impl<S: LinkStream> Link<S> {
         if self.phase != Phase::Open {
             return Poll::Ready(LinkEvent::Closed(Closed::Gone(io::ErrorKind::NotConnected)));
         }
-        self.woken |= outbox.begin(cx.waker(), &mut self.egress);
+        self.due.woken |= outbox.begin(cx.waker(), &mut self.egress);
         if self.events_left > 0
             && let Some(event) = self.event_at_hand(cx, outbox, want_read)
         {
@@ -183,7 +186,7 @@ impl<S: LinkStream> Link<S> {
         if let Err(error) = self.write(cx, Some(outbox)) {
             return Poll::Ready(LinkEvent::Closed(self.gone(outbox, error.kind())));
         }
-        if mem::take(&mut self.drained) {
+        if mem::take(&mut self.due.drained) {
             return Poll::Ready(LinkEvent::Drained);
         }
         if self.events_left == 0 {
@@ -200,7 +203,7 @@ impl<S: LinkStream> Link<S> {
         outbox: &Outbox,
         want_read: bool,
     ) -> Option<LinkEvent> {
-        if mem::take(&mut self.woken) {
+        if mem::take(&mut self.due.woken) {
             return Some(LinkEvent::Woken);
         }
         if want_read {
@@ -240,7 +243,7 @@ impl<S: LinkStream> Link<S> {
             self.traffic.bytes_written += written as u64;
             let counted = self.egress.advance(written);
             if let Some(outbox) = outbox {
-                self.drained |= outbox.written(counted, &mut self.egress);
+                self.due.drained |= outbox.written(counted, &mut self.egress);
             }
         }
         if self.unflushed

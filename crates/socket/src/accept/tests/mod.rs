@@ -124,7 +124,7 @@ impl Server {
 
     fn quick() -> Self {
         let settings = AcceptSettings {
-            handshake_deadline: Duration::from_millis(150),
+            handshake_deadline: Duration::from_millis(400),
             ..AcceptSettings::default()
         };
         Self::with(settings, Node::default(), None)

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod closing;
+mod cuts;
 mod reading;
 mod writing;
 
