@@ -4,6 +4,7 @@
 
 prints every family, label and label value that is asked for and that the scrape has not; exit 1 if there is one.
 """
+import functools
 import json
 import pathlib
 import re
@@ -35,16 +36,13 @@ def panels():
         yield from (panel["panels"] if panel["type"] == "row" else [panel])
 
 
+@functools.cache
 def queries():
     """(where, expression) of everything that is asked for."""
-    for _, rule in rules():
-        yield f"rule {rule.get('alert') or rule['record']}", rule["expr"]
-    for panel in panels():
-        for target in panel["targets"]:
-            yield f"panel {panel['title']}", target["expr"]
-    board = json.loads(DASHBOARD.read_text())
-    for annotation in board["annotations"]["list"]:
-        yield f"annotation {annotation['name']}", annotation["expr"]
+    out = [(f"rule {rule.get('alert') or rule['record']}", rule["expr"]) for _, rule in rules()]
+    out += [(f"panel {panel['title']}", target["expr"]) for panel in panels() for target in panel["targets"]]
+    annotations = json.loads(DASHBOARD.read_text())["annotations"]["list"]
+    return out + [(f"annotation {annotation['name']}", annotation["expr"]) for annotation in annotations]
 
 
 def selectors(expression):
@@ -100,7 +98,7 @@ def main():
     problems = sorted(set(missing(scraped(pathlib.Path(sys.argv[1]).read_text()))))
     for problem in problems:
         print(problem)
-    print(f"{len(list(queries()))} queries, {len(problems)} problems")
+    print(f"{len(queries())} queries, {len(problems)} problems")
     return 1 if problems else 0
 
 
