@@ -2,17 +2,18 @@
 //! nothing is stored twice.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sparkway_protocol::{Epoch, MessageId, NodeId, Partition, SessionId, UserId};
+use sparkway_protocol::{Durability, Epoch, MessageId, NodeId, Partition, SessionId, UserId};
 use sparkway_store::redis::RedisStore;
 use sparkway_store::{
     Append, Claim, Detach, NodeLease, Open, SessionRecord, Store, StoreError, WriteError,
 };
 
 use crate::redis_support::fixture::settings;
-use crate::redis_support::reader::{PATIENCE, Reader, append, ids, log, message, publish, topic};
+use crate::redis_support::reader::{
+    PATIENCE, Publisher, Reader, append, ids, log, message, publish, topic,
+};
 use crate::redis_support::server::Server;
 
 async fn store(server: &Server) -> Arc<RedisStore> {
@@ -82,18 +83,7 @@ async fn kill_under_traffic(kind: &'static str) {
     let (writer, reading) = (store(&server).await, store(&server).await);
     let rooms = ["room:1", "room:2", "room:3"].map(topic);
     let mut reader = Reader::of(reading, &rooms).await;
-    let done = Arc::new(AtomicBool::new(false));
-    let publishing = tokio::spawn({
-        let (done, rooms) = (Arc::clone(&done), rooms.clone());
-        async move {
-            let mut given = Vec::new();
-            while !done.load(Ordering::Relaxed) {
-                let room = &rooms[given.len() % rooms.len()];
-                given.push(publish(&*writer, message(room, "x")).await);
-            }
-            given
-        }
-    });
+    let publisher = Publisher::start(writer, &rooms, Durability::Stored);
     for _ in 0..15 {
         let killed = server.cli(&["CLIENT", "KILL", "TYPE", kind]);
         assert!(killed.trim().parse::<u32>().is_ok(), "{killed}");
@@ -102,8 +92,7 @@ async fn kill_under_traffic(kind: &'static str) {
             reader.step().await;
         }
     }
-    done.store(true, Ordering::Relaxed);
-    let given = publishing.await.unwrap();
+    let given = publisher.stop().await;
     reader.reach(*given.last().unwrap()).await;
     assert_eq!(ids(&reader.entries), given, "every one, once, in order");
     if kind == "pubsub" {

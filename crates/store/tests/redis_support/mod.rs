@@ -2,6 +2,8 @@
 
 #![expect(dead_code, reason = "each test target uses a part of it")]
 
+pub(crate) mod cluster;
 pub(crate) mod fixture;
 pub(crate) mod reader;
+pub(crate) mod sentinel;
 pub(crate) mod server;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use sparkway_store::feed::FeedRequest;
 use sparkway_store::{
     Append, Appended, Feed, FeedEvent, Hole, Retention, Store, StoreError, Want, WriteError,
 };
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// How long something may take that must happen.
@@ -59,6 +61,42 @@ pub(crate) async fn publish(store: &dyn Store, message: Append) -> MessageId {
     };
     let published = timeout(PATIENCE, repeating).await;
     published.expect("the store takes it in time")
+}
+
+/// Publishes one message after the other, to each topic in turn, until it is stopped.
+pub(crate) struct Publisher {
+    done: Arc<AtomicBool>,
+    task: JoinHandle<Vec<MessageId>>,
+}
+
+impl Publisher {
+    pub(crate) fn start(
+        store: Arc<dyn Store>,
+        topics: &[TopicName],
+        durability: Durability,
+    ) -> Self {
+        let done = Arc::new(AtomicBool::new(false));
+        let (topics, stop) = (topics.to_vec(), Arc::clone(&done));
+        let task = tokio::spawn(async move {
+            let mut given = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                let topic = &topics[given.len() % topics.len()];
+                let message = Append {
+                    durability,
+                    ..message(topic, "x")
+                };
+                given.push(publish(&*store, message).await);
+            }
+            given
+        });
+        Self { done, task }
+    }
+
+    /// The ids of everything that was acknowledged, in the order in which it was published.
+    pub(crate) async fn stop(self) -> Vec<MessageId> {
+        self.done.store(true, Ordering::Relaxed);
+        self.task.await.unwrap()
+    }
 }
 
 /// Reads the whole log of a topic.

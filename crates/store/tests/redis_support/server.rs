@@ -1,7 +1,7 @@
 //! One `redis-server` process.
 
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
@@ -9,10 +9,18 @@ use std::time::{Duration, Instant};
 /// How long a server may take to answer after it was started.
 const START_DEADLINE: Duration = Duration::from_secs(10);
 
+/// What a server is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Data,
+    Sentinel,
+}
+
 /// A server that dies with its handle.
 pub(crate) struct Server {
     child: Child,
     pub(crate) port: u16,
+    kind: Kind,
     directory: tempfile::TempDir,
     options: Vec<String>,
 }
@@ -44,32 +52,46 @@ pub(crate) fn free_port() -> u16 {
 impl Server {
     /// Starts a server without persistence and waits until it answers.
     pub(crate) fn start(options: &[&str]) -> Self {
+        Self::launch(Kind::Data, options)
+    }
+
+    /// Starts a sentinel that watches nobody yet.
+    pub(crate) fn sentinel() -> Self {
+        Self::launch(Kind::Sentinel, &[])
+    }
+
+    fn launch(kind: Kind, options: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory for the server");
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        let port = free_port();
+        let child = spawn(kind, port, directory.path(), &options);
         let mut server = Self {
-            child: spawn(0, directory.path(), &[]),
-            port: 0,
+            child,
+            port,
+            kind,
             directory,
-            options: options.iter().map(|&option| option.to_owned()).collect(),
+            options,
         };
+        // Somebody else may have taken the port in between: try the next one.
+        server.await_answer(|server| server.port = free_port());
+        server
+    }
+
+    fn await_answer(&mut self, before_retry: impl Fn(&mut Self)) {
         let started = Instant::now();
-        while !server.answers() {
-            // Somebody else may have taken the port in between: try the next one.
-            if server.child.try_wait().expect("a child").is_some() {
-                server.port = free_port();
-                server.child = spawn(server.port, server.directory.path(), &server.options);
+        while !self.answers() {
+            if self.child.try_wait().expect("a child").is_some() {
+                before_retry(self);
+                let directory = self.directory.path();
+                self.child = spawn(self.kind, self.port, directory, &self.options);
             }
             assert!(started.elapsed() < START_DEADLINE, "redis-server starts");
             pause();
         }
-        server
     }
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    pub(crate) fn directory(&self) -> &Path {
-        self.directory.path()
     }
 
     /// Runs `redis-cli` and answers what it prints.
@@ -85,14 +107,7 @@ impl Server {
 
     /// Starts it again on the same port with what its directory holds.
     pub(crate) fn restart(&mut self) {
-        let started = Instant::now();
-        while !self.answers() {
-            if self.child.try_wait().expect("a child").is_some() {
-                self.child = spawn(self.port, self.directory.path(), &self.options);
-            }
-            assert!(started.elapsed() < START_DEADLINE, "redis-server restarts");
-            pause();
-        }
+        self.await_answer(|_| {});
     }
 
     /// Sends a signal such as `STOP` or `CONT`.
@@ -103,17 +118,10 @@ impl Server {
         assert!(sent.expect("kill runs").success());
     }
 
+    /// Whether this very process answers: another one may have the port.
     fn answers(&self) -> bool {
-        let answer = if self.port == 0 {
-            String::new()
-        } else {
-            self.cli(&["PING"])
-        };
-        answer.trim() == "PONG" || answer.starts_with("NOAUTH")
-    }
-
-    pub(crate) fn dump(&self) -> PathBuf {
-        self.directory.path().join("dump.rdb")
+        let told = self.cli(&["INFO", "server"]);
+        told.contains(&format!("process_id:{}\r", self.child.id())) || told.starts_with("NOAUTH")
     }
 }
 
@@ -126,24 +134,34 @@ pub(crate) fn cli(port: u16, words: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn spawn(port: u16, directory: &Path, options: &[String]) -> Child {
-    if port == 0 {
-        // Stands for a server that has ended: the caller picks a port and starts one.
-        return Command::new("true").spawn().expect("true runs");
+fn spawn(kind: Kind, port: u16, directory: &Path, options: &[String]) -> Child {
+    let mut command = Command::new("redis-server");
+    match kind {
+        Kind::Data => {
+            command
+                .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+                .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
+                .arg("--dir")
+                .arg(directory)
+                .args(options);
+        }
+        Kind::Sentinel => {
+            // A sentinel writes what it learns into its file.
+            let file = directory.join("sentinel.conf");
+            let place = directory.display();
+            let settings = format!("port {port}\nbind 127.0.0.1\ndir {place}\n");
+            std::fs::write(&file, settings).expect("a file for the sentinel");
+            command.arg(&file).arg("--sentinel");
+        }
     }
-    Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
-        .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
-        .arg("--dir")
-        .arg(directory)
-        .args(options)
+    command
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .expect("redis-server is installed")
 }
 
-fn pause() {
+pub(crate) fn pause() {
     // Between two looks at a process that has no other way to tell that it is ready.
     let (_sender, receiver) = std::sync::mpsc::channel::<()>();
     let _ = receiver.recv_timeout(Duration::from_millis(20));
