@@ -20,8 +20,8 @@ use crate::exit::{Failure, Outcome};
 /// Why not, and with which exit code.
 pub(crate) fn run(command: Command) -> Outcome {
     match command {
-        Command::Serve(args) => serve::run(args),
-        Command::Dev(args) => dev::run(args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Dev(args) => dev::run(&args),
         Command::Pub(args) => block_on(pub_::run(args)),
         Command::Sub(args) => block_on(sub::run(args)),
         Command::Token(command) => token::run(command),
@@ -32,7 +32,7 @@ pub(crate) fn run(command: Command) -> Outcome {
 }
 
 /// Runs a small command on this thread.
-fn block_on(command: impl Future<Output = Outcome>) -> Outcome {
+pub(crate) fn block_on(command: impl Future<Output = Outcome>) -> Outcome {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
