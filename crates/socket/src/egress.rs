@@ -155,3 +155,41 @@ impl Egress {
         self.queue.capacity()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled() -> Egress {
+        let mut egress = Egress::default();
+        egress.push(Framed::binary(&[0; 8]));
+        egress.push(Framed::binary(&[1; 8]));
+        egress
+    }
+
+    #[test]
+    fn pong_goes_first_and_none_of_its_bytes_is_counted() {
+        let mut egress = filled();
+        egress.answer_ping(Framed::pong(b"hello"));
+        assert_eq!(egress.advance(3), 0, "half of the pong");
+        assert_eq!(egress.advance(4), 0, "its other half");
+        assert_eq!(egress.advance(12), 12, "a frame and the start of the next");
+        assert_eq!(egress.advance(8), 8);
+        assert!(egress.is_empty());
+    }
+
+    #[test]
+    fn pong_never_splits_a_frame_and_the_latest_one_wins() {
+        let mut egress = filled();
+        assert_eq!(egress.advance(4), 4);
+        egress.answer_ping(Framed::pong(b"old"));
+        egress.answer_ping(Framed::pong(b"new"));
+        let order: Vec<_> = egress.pieces().map(<[u8]>::to_vec).collect();
+        assert_eq!(order[0], [0; 6]);
+        assert_eq!(order[1], Framed::pong(b"new").as_bytes());
+        assert_eq!(order[2], Framed::binary(&[1; 8]).as_bytes());
+        assert_eq!(egress.advance(6 + 2), 6, "the pong is begun");
+        assert_eq!(egress.advance(3 + 10), 10);
+        assert!(egress.is_empty());
+    }
+}
