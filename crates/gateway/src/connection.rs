@@ -91,7 +91,7 @@ impl Connection {
     /// # Cancel safety
     /// Dropped, the session stays attached until the node's lease runs out; only done when the
     /// process ends.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(&mut self) {
         self.shared()
             .metrics
             .socket

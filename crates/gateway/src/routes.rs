@@ -91,7 +91,7 @@ impl Routes for PublicRoutes {
             read_ahead,
             ..
         } = upgraded;
-        let connection = Connection::new(&self.worker, stream, &read_ahead, accepted);
+        let mut connection = Connection::new(&self.worker, stream, &read_ahead, accepted);
         let open = self.worker.shared.count_connection();
         self.worker.shared.tasks.spawn(async move {
             connection.run().await;
