@@ -1,6 +1,7 @@
 //! Appends batches of messages: one script call each, safe to repeat.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,15 +9,16 @@ use redis::{Cmd, Pipeline, Value};
 use sparkway_protocol::{
     Durability, Epoch, MessageId, Partition, SessionId, TopicName, UserId, limits,
 };
+use tokio::time::Instant;
 
 use super::core::Core;
 use super::link::Live;
-use super::reply::{bytes_of, id_of, number_of};
+use super::reply::{bytes_of, id_of, list_of, number_of, only};
 use super::router::{Lane, Repeat};
 use super::{codec, fault, scripts};
 use crate::{Append, Appended, Retention, StoreError, WriteError};
 
-/// The part of the command deadline that WAIT may take.
+/// WAIT may take the command deadline divided by this.
 const WAIT_SHARE: u32 = 2;
 /// How often a node asks for the expiry of a bucket to be set, as a part of the bucket's length.
 const RENEW_SHARE: u64 = 4;
@@ -219,8 +221,8 @@ impl Core {
         } else {
             Lane::Quick
         };
-        let (answers, replicas) = self.run_batch(lane, &batch).await?;
-        let confirmed = replicas >= u64::from(self.replicas);
+        let (live, answers) = self.run_batch(lane, &batch).await?;
+        let confirmed = lane != Lane::Replicated || self.is_replicated(&live).await;
         let mut results = Vec::with_capacity(messages.len());
         for (message, answer) in messages.iter().zip(&answers) {
             let mut result = read_answer(answer);
@@ -239,52 +241,45 @@ impl Core {
         }
     }
 
-    /// Runs the script until its time buckets fit; answers per message, and how many replicas have
-    /// them.
+    /// Whether enough replicas have what was written over this connection. Not knowing counts as
+    /// no: the repeat writes the digest again and waits again.
+    async fn is_replicated(&self, live: &Live) -> bool {
+        let deadline = Instant::now() + self.command_deadline / WAIT_SHARE;
+        match live.replicas(self.replicas, deadline).await {
+            Ok(replicas) => replicas >= u64::from(self.replicas),
+            Err(_) => false,
+        }
+    }
+
+    /// Runs the script until its time buckets fit; answers per message, and the connection.
     async fn run_batch(
         &self,
         lane: Lane,
         batch: &Batch<'_>,
-    ) -> Result<(Vec<Value>, u64), StoreError> {
+    ) -> Result<(Arc<Live>, Vec<Value>), StoreError> {
         let buckets = self.buckets(batch.partition);
-        let wait_ms = self.command_deadline.as_millis() / u128::from(WAIT_SHARE);
-        let deadline = self.router.deadline();
         loop {
             let expiring = buckets.expiring();
             let build = |live: &Live| {
-                let mut pipeline = Pipeline::with_capacity(2);
+                let mut pipeline = Pipeline::with_capacity(1);
                 let base = buckets.base(self.bucket_ms);
                 pipeline.add_command(batch.command(self, live, base, expiring));
-                if lane == Lane::Replicated {
-                    let wait = u64::try_from(wait_ms).unwrap_or(1000);
-                    pipeline.cmd("WAIT").arg(self.replicas).arg(wait);
-                }
                 pipeline
             };
             let slot = self.slot(batch.partition);
-            let mut answers = self.router.call(lane, slot, Repeat::Safe, build).await?;
-            let replicas = match (lane, answers.pop()) {
-                (Lane::Replicated, Some(replicas)) => number_of(&replicas).unwrap_or(0),
-                (_, Some(answer)) => {
-                    answers.push(answer);
-                    0
-                }
-                (_, None) => 0,
-            };
-            let mut answers = match answers.pop() {
-                Some(Value::Array(answers)) if answers.len() >= 2 => answers,
-                _ => return Err(StoreError::Corrupt("append")),
-            };
+            let called = self.router.call_over(lane, slot, Repeat::Safe, build);
+            let (live, answers) = called.await?;
+            let mut answers = list_of(only(answers)?).unwrap_or_default();
+            if answers.len() < 2 {
+                return Err(StoreError::Corrupt("append"));
+            }
             let rest = answers.split_off(2);
             let time = answers.get(1).and_then(number_of);
             let time = time.ok_or(StoreError::Corrupt("append without a time"))?;
             buckets.learn(time);
             if answers.first().and_then(bytes_of) == Some(b"ok") {
                 buckets.written(time, self.bucket_ms);
-                return Ok((rest, replicas));
-            }
-            if tokio::time::Instant::now() >= deadline {
-                return Err(StoreError::Unavailable("time of the store jumps"));
+                return Ok((live, rest));
             }
         }
     }

@@ -33,7 +33,9 @@ pub(super) fn listen(core: Arc<Core>, node: &NodeId) -> mpsc::Receiver<Control> 
             };
             if let Err(error) = served {
                 failures += 1;
-                tracing::warn!(%error, failures, "control channel lost its connection");
+                if u32::is_power_of_two(failures) {
+                    tracing::warn!(%error, failures, "control channel has no connection");
+                }
             }
         }
     });

@@ -33,11 +33,12 @@ impl From<Fault> for StoreError {
 }
 
 /// Codes of the server, and what they mean.
-const CODES: [(&str, Fault); 14] = [
+const CODES: [(&str, Fault); 17] = [
     ("NOSCRIPT", Fault::NoScript),
     ("MOVED", Fault::Moved),
     ("READONLY", Fault::NotMaster("server is read-only")),
     ("MASTERDOWN", Fault::NotMaster("replica without a master")),
+    ("UNBLOCKED", Fault::NotMaster("server changed its role")),
     ("ASK", Fault::Busy("slot is moving")),
     ("TRYAGAIN", Fault::Busy("slot is moving")),
     ("CLUSTERDOWN", Fault::Busy("cluster is down")),
@@ -55,6 +56,14 @@ const CODES: [(&str, Fault); 14] = [
     (
         "NOPERM",
         Fault::Refused(StoreError::Unavailable("permission denied")),
+    ),
+    (
+        "NOAUTH",
+        Fault::Refused(StoreError::Unavailable("login refused")),
+    ),
+    (
+        "WRONGPASS",
+        Fault::Refused(StoreError::Unavailable("login refused")),
     ),
     (
         "WRONGTYPE",

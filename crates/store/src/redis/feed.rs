@@ -90,9 +90,11 @@ impl Task {
             match stop {
                 Stop::Unread => return,
                 Stop::Lost(error) => {
-                    let partition = self.partition.get();
-                    tracing::warn!(partition, %error, failures, "feed lost its connection");
                     failures = failures.saturating_add(1);
+                    if failures.is_power_of_two() {
+                        let partition = self.partition.get();
+                        tracing::warn!(partition, %error, failures, "feed has no connection");
+                    }
                 }
             }
         }

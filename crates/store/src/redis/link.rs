@@ -6,18 +6,20 @@
 //! connection and the run id learned on it stay together for life: a reconnect under an old run id
 //! would hide a rewind of the store.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Pipeline, RedisConnectionInfo, Value};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::dial::Dialer;
 use super::fault::{self, Fault};
 use super::locate::Locator;
+use super::reply::number_of;
 use super::scripts;
 use super::url::Address;
 use crate::StoreError;
@@ -26,6 +28,8 @@ use crate::StoreError;
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// After so long without an answer to a PING a connection counts as dead.
 const WATCH_DEADLINE: Duration = Duration::from_secs(3);
+/// How much later than its deadline the answer to WAIT may come.
+const WAIT_GRACE: Duration = Duration::from_millis(200);
 /// Backoff between tries to connect.
 const BACKOFF_MS: (u64, u64) = (20, 1000);
 /// Commands that may wait for the socket.
@@ -38,6 +42,10 @@ pub(super) struct Live {
     pub(super) run_id: Box<str>,
     driver: JoinHandle<()>,
     broken: Arc<Notify>,
+    /// How many WAITs have begun.
+    waits: AtomicU64,
+    /// The last WAIT that ended: its number, and how many replicas it found.
+    waited: Mutex<(u64, u64)>,
 }
 
 impl std::fmt::Debug for Live {
@@ -75,6 +83,34 @@ impl Live {
             self.broken.notify_one();
         }
         checked
+    }
+
+    /// How many replicas have everything that this connection wrote before the call. Callers at
+    /// the same time share one WAIT: it holds up everything behind it on the connection.
+    pub(super) async fn replicas(
+        &self,
+        confirmations: u32,
+        deadline: Instant,
+    ) -> Result<u64, Fault> {
+        // Only a WAIT that begins from now on covers what the caller wrote.
+        let needed = self.waits.load(Ordering::SeqCst) + 1;
+        let mut waited = timeout_at(deadline, self.waited.lock())
+            .await
+            .map_err(|_| Fault::Lost("no answer in time"))?;
+        if waited.0 >= needed {
+            return Ok(waited.1);
+        }
+        let number = self.waits.fetch_add(1, Ordering::SeqCst) + 1;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut wait = redis::pipe();
+        wait.cmd("WAIT")
+            .arg(confirmations)
+            .arg(left.as_millis().max(1).to_string());
+        // The server answers at the deadline: give the answer time to come.
+        let found = self.run(&wait, deadline + WAIT_GRACE).await?;
+        let replicas = found.first().and_then(number_of).unwrap_or(0);
+        *waited = (number, replicas);
+        Ok(replicas)
     }
 
     async fn load_scripts(&self, deadline: Instant) -> Result<(), Fault> {
@@ -198,6 +234,8 @@ async fn open(dialer: &Dialer, address: &Address) -> Result<Live, StoreError> {
         run_id: Box::default(),
         driver,
         broken,
+        waits: AtomicU64::new(0),
+        waited: Mutex::default(),
     };
     live.run_id = introduce(&live, dialer.connect_deadline()).await?;
     Ok(live)

@@ -27,6 +27,7 @@ mod scripts;
 mod session;
 mod settings;
 mod subscriber;
+mod survey;
 mod url;
 mod wire;
 
@@ -83,13 +84,20 @@ impl RedisStore {
             window: settings.idempotency_window,
         };
         let core = Core::new(router, settled);
+        core.survey().await?;
         Ok(Self { core })
     }
 
-    /// The server processes that serve the partitions, for start-up checks and logs.
-    #[must_use]
-    pub fn is_cluster(&self) -> bool {
-        self.core.router.is_cluster()
+    /// Holds a call that asks the server more than once to the one deadline.
+    async fn within<T, E: From<StoreError>>(
+        &self,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let deadline = self.core.command_deadline;
+        match tokio::time::timeout(deadline, call).await {
+            Ok(answer) => answer,
+            Err(_) => Err(StoreError::Unavailable("no answer in time").into()),
+        }
     }
 }
 
@@ -149,7 +157,7 @@ impl Store for RedisStore {
         Box::pin(async move {
             let topics = batch.iter().map(|message| &message.topic);
             self.core.check_topics(partition, topics)?;
-            self.core.append(partition, batch).await
+            self.within(self.core.append(partition, batch)).await
         })
     }
 
@@ -166,7 +174,7 @@ impl Store for RedisStore {
         Box::pin(async move {
             let topics = wants.iter().map(|want| &want.topic);
             self.core.check_topics(partition, topics)?;
-            self.core.read(partition, wants, limit).await
+            self.within(self.core.read(partition, wants, limit)).await
         })
     }
 
@@ -211,7 +219,7 @@ impl Store for RedisStore {
         partition: Partition,
         sessions: Vec<Detach>,
     ) -> BoxFuture<'_, Result<Vec<Result<(), WriteError>>, StoreError>> {
-        Box::pin(self.core.detach(partition, sessions))
+        Box::pin(self.within(self.core.detach(partition, sessions)))
     }
 
     fn end(&self, session: SessionId, epoch: Epoch) -> BoxFuture<'_, Result<(), WriteError>> {
@@ -236,6 +244,6 @@ impl Store for RedisStore {
         window_ms: u64,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Expired>, StoreError>> {
-        Box::pin(self.core.sweep(partition, window_ms, limit))
+        Box::pin(self.within(self.core.sweep(partition, window_ms, limit)))
     }
 }

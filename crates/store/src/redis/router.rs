@@ -113,24 +113,35 @@ impl Router {
         lane: Lane,
         slot: u16,
         repeat: Repeat,
-        mut build: impl FnMut(&Live) -> Pipeline + Send,
+        build: impl FnMut(&Live) -> Pipeline + Send,
     ) -> Result<Vec<Value>, StoreError> {
+        let called = self.call_over(lane, slot, repeat, build).await;
+        called.map(|(_, answers)| answers)
+    }
+
+    /// As [`Router::call`]; also answers the connection that was used in the end.
+    pub(super) async fn call_over(
+        &self,
+        lane: Lane,
+        slot: u16,
+        repeat: Repeat,
+        mut build: impl FnMut(&Live) -> Pipeline + Send,
+    ) -> Result<(Arc<Live>, Vec<Value>), StoreError> {
         let deadline = self.deadline();
         loop {
-            let tried = match self.live(lane, slot, deadline).await {
+            let fault = match self.live(lane, slot, deadline).await {
                 Ok(live) => match live.run_scripts(&build(&live), deadline).await {
+                    Ok(answers) => return Ok((live, answers)),
                     Err(Fault::Lost(why)) if repeat == Repeat::Never => {
                         return Err(StoreError::Unavailable(why));
                     }
-                    tried => tried,
+                    Err(fault) => fault,
                 },
-                Err(fault) => Err(fault),
-            };
-            let fault = match tried {
-                Ok(answers) => return Ok(answers),
-                Err(Fault::Refused(error)) => return Err(error),
                 Err(fault) => fault,
             };
+            if let Fault::Refused(error) = fault {
+                return Err(error);
+            }
             let pause = rand::random_range(PAUSE_MS.0..=PAUSE_MS.1);
             let again = Instant::now() + Duration::from_millis(pause);
             if again >= deadline {

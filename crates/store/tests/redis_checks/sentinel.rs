@@ -81,6 +81,34 @@ async fn ordered_failover_leaves_the_old_master_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicated_publishes_at_once_share_their_waits() {
+    let servers = Watched::start();
+    let connected = RedisStore::connect(settings(&servers.url())).await;
+    let store = Arc::new(connected.unwrap());
+    let publishers: Vec<_> = (0..32)
+        .map(|number| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let room = topic(&format!("room:{number}"));
+                for _ in 0..20 {
+                    publish(&*store, replicated(message(&room, "x"))).await;
+                }
+            })
+        })
+        .collect();
+    for publisher in publishers {
+        publisher.await.unwrap();
+    }
+    let stats = servers.master.cli(&["INFO", "commandstats"]);
+    let calls = stats.lines().find_map(|line| {
+        let rest = line.strip_prefix("cmdstat_wait:calls=")?;
+        rest.split(',').next()?.parse::<u32>().ok()
+    });
+    let calls = calls.unwrap();
+    assert!((1..320).contains(&calls), "{calls} waits for 640 publishes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn publish_without_a_replica_is_stored_but_not_acknowledged() {
     let server = Server::start(&[]);
     let store = RedisStore::connect(RedisSettings {
