@@ -328,6 +328,11 @@ export class Sparkway {
   }
 
   /** @internal */
+  _blocked(topic: string): boolean {
+    return this._subscriptions.pending(topic);
+  }
+
+  /** @internal */
   _position(): string | string[] {
     return this._cursor.wire();
   }

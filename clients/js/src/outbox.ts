@@ -59,6 +59,8 @@ export interface Courier {
   _send(bytes: string | Uint8Array): boolean;
   /** Largest frame in bytes. */
   _limit(): number;
+  /** Whether a publish to the topic has to wait: it would not be seen by a subscription made before it. */
+  _blocked(topic: string): boolean;
   /** Something waits, or no longer does. */
   _queued(): void;
 }
@@ -139,7 +141,7 @@ export class Outbox {
     let inFlight = 0;
     for (const item of this._all()) {
       const before = busy.get(item.topic) ?? 0;
-      if (!item.sent && (item.volatile || (!this._hold && before < this._settings.inFlight))) {
+      if (!item.sent && (item.volatile || (!this._hold && before < this._settings.inFlight && !this._courier._blocked(item.topic)))) {
         if (this._tooLarge(item.body)) {
           item.end(new SparkwayError('too_large', `over ${this._courier._limit()} bytes`));
           continue;

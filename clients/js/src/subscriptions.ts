@@ -73,25 +73,39 @@ export class Subscriptions {
     this._host._flush();
   }
 
-  /** Asks for what is wanted and not yet granted, and gives back what is no longer wanted. */
+  /**
+   * Asks for what is wanted and not yet granted, and gives back what is no longer wanted. The server
+   * carries requests out side by side, so a topic is not asked for before its former end is confirmed.
+   */
   sync(): void {
-    const drop = [...this._leaving].filter(([name, asked]) => !asked && !this._topics.has(name)).map(([name]) => name);
-    for (const name of this._topics.keys()) this._leaving.delete(name);
-    const stale = [...this._topics.values()].filter((topic) => topic._stale && topic._have === 'no');
+    const drop: string[] = [];
+    for (const [name, asked] of this._leaving) {
+      if (asked) continue;
+      if (this._topics.has(name)) this._leaving.delete(name);
+      else if (drop.length < PER_REQUEST) drop.push(name);
+    }
     for (const name of drop) this._leaving.set(name, true);
-    this._unsubscribe(
-      drop,
-      () => drop.forEach((name) => this._leaving.delete(name)),
-      () => drop.forEach((name) => this._leaving.set(name, false)),
-    );
+    this._unsubscribe(drop, (done) => {
+      for (const name of drop) {
+        if (done) this._leaving.delete(name);
+        else this._leaving.set(name, false);
+      }
+    });
+    const wanted = [...this._topics.values()].filter((topic) => topic._have === 'no' && !this._leaving.get(topic.name));
+    const stale = wanted.filter((topic) => topic._stale).slice(0, PER_REQUEST);
+    for (const topic of stale) topic._have = 'asked';
     this._unsubscribe(
       stale.map((topic) => topic.name),
-      () => stale.forEach((topic) => (topic._stale = false)),
-      () => stale.forEach((topic) => this._askAgain(topic)),
+      (done) => {
+        for (const topic of stale) {
+          topic._have = 'no';
+          topic._stale = !done;
+        }
+      },
     );
     const groups = new Map<string, Topic[]>();
-    for (const topic of this._topics.values()) {
-      if (topic._have !== 'no') continue;
+    for (const topic of wanted) {
+      if (topic._stale) continue; // its former subscription ends first
       const { presence, echo } = topic._options;
       const key = JSON.stringify({ ...this._start(topic), presence, echo });
       groups.set(key, [...(groups.get(key) ?? []), topic]);
@@ -101,15 +115,29 @@ export class Subscriptions {
     }
   }
 
-  private _unsubscribe(topics: string[], done: () => void, again: () => void): void {
-    if (!topics.length) return;
-    this._host._call('topic:unsubscribe', { topics }, done, (error) => {
-      if (error.code === 'disconnected' || error.code === 'closed') return; // `offline` decides
-      again();
-      this._later(error.retryAfter ?? 1_000, () => this._host._flush());
-    });
+  /** Whether the first answer about a topic is still awaited. */
+  pending(name: string): boolean {
+    return this._topics.get(name)?.state === 'pending';
   }
 
+  private _unsubscribe(topics: string[], end: (done: boolean) => void): void {
+    if (!topics.length) return;
+    this._host._call(
+      'topic:unsubscribe',
+      { topics },
+      () => {
+        end(true);
+        this._host._flush();
+      },
+      ({ code, retryAfter = 1_000 }) => {
+        if (code === 'disconnected' || code === 'closed') return; // `offline` decides
+        end(false);
+        this._later(retryAfter, () => this._host._flush());
+      },
+    );
+  }
+
+  /** Asked for once more, from where we are. */
   private _askAgain(topic: Topic): void {
     topic._have = 'no';
     topic._continues ??= topic._last === undefined ? undefined : 'trimmed';
@@ -161,6 +189,7 @@ export class Subscriptions {
       topic._lose({ topic: topic.name, reason: continues ?? 'trimmed', after: how.since });
     } else if (order(last ?? '0') < order(at)) topic._until = order(at);
     topic._enter('live');
+    this._host._flush();
   }
 
   private _refused(topic: Topic, error: SparkwayError): void {
@@ -176,7 +205,7 @@ export class Subscriptions {
     this._replaying = false;
     for (const name of this._leaving.keys()) this._leaving.set(name, false);
     for (const topic of this._topics.values()) {
-      if (topic._until !== undefined || (topic._have === 'asked' && topic._catching)) {
+      if (topic._stale || topic._until !== undefined || (topic._have === 'asked' && topic._catching)) {
         // The server may have begun to replay: drop that subscription, then ask from where we are.
         topic._stale = true;
         this._askAgain(topic);

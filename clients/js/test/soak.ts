@@ -55,8 +55,18 @@ export async function soak(nodes: Node[], { cuts, prefix, encoding }: { cuts: nu
   const proxies = nodes.map(({ host, port }) => new Proxy(host, port));
   const ports = await Promise.all(proxies.map((proxy) => proxy.listen()));
   const urls = nodes.map(({ path }, at) => `ws://127.0.0.1:${ports[at]}${path}`);
-  const topics = ['a', 'b', 'c', 'd', 'e', 'f'].map((name) => `${prefix}:${name}`);
   const actors = [0, 1, 2, 3].map(() => actor(urls, { encoding }));
+  try {
+    const counts = await run(actors, proxies, prefix, cuts);
+    return { ...counts, millis: Date.now() - began };
+  } finally {
+    await Promise.all(actors.map(({ client }) => client.close()));
+    await Promise.all(proxies.map((proxy) => proxy.close()));
+  }
+}
+
+async function run(actors: Actor[], proxies: Proxy[], prefix: string, cuts: number): Promise<Omit<SoakReport, 'millis'>> {
+  const topics = ['a', 'b', 'c', 'd', 'e', 'f'].map((name) => `${prefix}:${name}`);
   const publishers = actors.slice(0, 2);
   for (const { client } of actors) client.connect();
   await Promise.all(actors.map(({ client }) => client.ready()));
@@ -69,7 +79,9 @@ export async function soak(nodes: Node[], { cuts, prefix, encoding }: { cuts: nu
     for (let at = 0; running; at++) {
       const topic = topics[Math.floor(Math.random() * topics.length)]!;
       const data = `${who}-${at}`;
-      answers.push({ topic, data, answer: publishers[who]!.client.publish(topic, data) });
+      const answer = publishers[who]!.client.publish(topic, data);
+      answer.catch(() => {}); // read at the end
+      answers.push({ topic, data, answer });
       await wait(20 + Math.random() * 20); // stays below the frame rate of a client
     }
   };
@@ -82,17 +94,17 @@ export async function soak(nodes: Node[], { cuts, prefix, encoding }: { cuts: nu
   }
   running = false;
   await Promise.all(work);
-  const results = await Promise.all(answers.map(async ({ topic, data, answer }) => ({ topic, data, ...(await answer) })));
+  const report = (failure: string) =>
+    `${failure}; ${JSON.stringify(actors.map(({ client, seen, losses, errors }) => ({ ...client.status, queued: client.queued, seen: seen.length, losses, errors: errors.slice(0, 5) })))}`;
+  const late = wait(30_000, undefined, { ref: false }).then(() => Promise.reject(new Error(report('publishes without an answer'))));
+  const results = await Promise.race([late, Promise.all(answers.map(async ({ topic, data, answer }) => ({ topic, data, ...(await answer) })))]);
   const total = results.length;
   const end = Date.now() + 20_000;
   while (actors.some(({ seen }) => seen.length < total) && Date.now() < end) await wait(10);
   await wait(200); // time for what would be too much
 
-  const report = (failure: string) => `${failure}; ${JSON.stringify(actors.map(({ seen, losses, errors }) => ({ seen: seen.length, losses, errors: errors.slice(0, 5) })))}`;
   check(actors, results, topics, report);
   await checkLogs(actors[3]!.client, results, topics);
-  await Promise.all(actors.map(({ client }) => client.close()));
-  await Promise.all(proxies.map((proxy) => proxy.close()));
   return {
     cuts: done,
     resumes: actors.reduce((sum, { resumes }) => sum + resumes.length, 0),
@@ -100,7 +112,6 @@ export async function soak(nodes: Node[], { cuts, prefix, encoding }: { cuts: nu
     duplicates: results.filter(({ duplicate }) => duplicate).length,
     delivered: actors.reduce((sum, { seen }) => sum + seen.length, 0),
     replayed: actors.reduce((sum, { seen }) => sum + seen.filter(({ replayed }) => replayed).length, 0),
-    millis: Date.now() - began,
   };
 }
 

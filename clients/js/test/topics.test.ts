@@ -406,3 +406,65 @@ test('listeners can be taken off by hand and by signal', async (t) => {
   await until(() => made.messages.length === 2);
   assert.equal(count, 2);
 });
+
+test('more than 100 topics are given back in several requests', async (t) => {
+  const pass = fakeTime(t);
+  const made = rig(t);
+  made.client.connect();
+  const topics = Array.from({ length: 120 }, (_, at) => made.client.topic(`room:${at}`));
+  await pass(10);
+  for (const topic of topics) topic.leave();
+  await pass(1_100);
+  assert.deepEqual(made.frames('topic:unsubscribe').map(({ data }) => data.topics.length), [100, 20]);
+  assert.equal(made.server.sessions.values().next().value!.topics.size, 0);
+});
+
+test('a topic joined again while its end is under way is asked for after the end, not before', async (t) => {
+  const pass = fakeTime(t);
+  const made = rig(t);
+  made.client.connect();
+  const topic = made.client.topic('room');
+  await pass(10);
+  let hold: (() => void) | undefined;
+  made.server.intercept = (frame, seat) => {
+    if (frame.type !== 'topic:unsubscribe') return false;
+    hold = () => {
+      made.server.intercept = undefined;
+      seat.session!.topics.delete('room');
+      seat.ack(frame, { unsubscribed: ['room'] });
+    };
+    return true;
+  };
+  topic.leave();
+  await pass(1_100);
+  const again = made.client.topic('room');
+  await pass(100);
+  assert.equal(made.frames('topic:subscribe').length, 1, 'the server might carry it out first');
+  hold!();
+  await pass(10);
+  assert.equal(again.state, 'live');
+  made.server.publish('room', 1);
+  await pass(10);
+  assert.equal(made.messages.length, 1);
+});
+
+test('a publish waits for the answer to a subscription made before it', async (t) => {
+  const made = await online(t);
+  let hold: (() => void) | undefined;
+  made.server.intercept = (frame, seat) => {
+    if (frame.type !== 'topic:subscribe') return false;
+    hold = () => {
+      made.server.intercept = undefined;
+      seat.receive(JSON.stringify(frame));
+    };
+    return true;
+  };
+  const topic = made.client.topic('room');
+  const answer = topic.publish('own');
+  await until(() => hold);
+  await settle();
+  assert.equal(made.frames('topic:publish').length, 0);
+  hold!();
+  await answer;
+  await until(() => made.messages.length === 1);
+});

@@ -34,6 +34,7 @@ export interface Subscription {
 export interface Session {
   id: string;
   user?: string;
+  /** Valid heartbeat tokens: the one last used, and the newest if it was not used or acked yet. */
   tokens: string[];
   topics: Map<string, Subscription>;
   published: Map<string, string | undefined>;
@@ -154,6 +155,7 @@ export class FakeServer {
     const id = `00000000-0000-8000-8000-${String(++this._serial).padStart(12, '0')}`;
     const session: Session = { id, user: user || undefined, tokens: [], topics: new Map(), published: new Map(), acked: [] };
     this.sessions.set(id, session);
+    session.tokens = [`${id}/1`];
     this._attach(seat, session);
     seat.send({ type: 'ws:connect_ack', data: this._welcome(seat, session) });
   }
@@ -162,7 +164,6 @@ export class FakeServer {
     const old = session.seat;
     session.seat = seat;
     seat.session = session;
-    session.tokens = [...session.tokens.slice(-1), `token-${++this._serial}`];
     old?.close(4009, 'superseded');
   }
 
@@ -193,6 +194,8 @@ export class FakeServer {
       if (!/^\d{1,16}$/.test(id)) return seat.send({ type: 'ws:resume_failed', data: { reason: 'bad_message_id' } });
       seen.set(Number(id) % 16, Number(id));
     }
+    // The token shown stays good until the next one is used: this answer may be lost.
+    session.tokens = [data.heartbeat_token, next(data.heartbeat_token)];
     this._attach(seat, session);
     const gaps: Gap[] = [];
     const missed: [Entry, Subscription][] = [];
@@ -227,7 +230,7 @@ export class FakeServer {
   news(session: Session, seat: Seat): { id?: string; data?: unknown } {
     const interval = this._newInterval;
     if (!this._rotate && interval === undefined) return {};
-    if (this._rotate) session.tokens = [...session.tokens.slice(-1), `token-${++this._serial}`];
+    if (this._rotate) session.tokens = [session.tokens[0]!, next(session.tokens[0]!)];
     const token = this._rotate ? session.tokens.at(-1) : null;
     this._rotate = false;
     this._newInterval = undefined;
@@ -329,4 +332,10 @@ export class FakeServer {
     if (result === undefined) seat.refuse(frame, 'not_found');
     else seat.ack(frame, { result });
   }
+}
+
+/** The token after this one. */
+function next(token: string): string {
+  const [id, generation] = token.split('/');
+  return `${id}/${Number(generation) + 1}`;
 }
