@@ -8,7 +8,7 @@ use sparkway_auth::Mode;
 use sparkway_dialect::{Wire, WireKind, carries, decode, encode};
 use sparkway_metrics::{CloseCode, Direction, Initiator, Opcode};
 use sparkway_protocol::{CloseReason, Event, Format, SessionId};
-use sparkway_session::{CloseRequest, Effect, Input, Session};
+use sparkway_session::{Bucket, CloseRequest, Effect, Input, Session};
 use sparkway_socket::{Closed, Inbound, Link, LinkEvent, LinkSettings, Stream, Traffic};
 use tokio::sync::oneshot;
 
@@ -21,8 +21,11 @@ use crate::worker::Worker;
 
 /// How long the close handshake may take before the TCP connection is dropped.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
-/// Control frames (pings, pongs) per data frame or second that are a flood.
-const CONTROL_FRAMES_PER_TICK: u64 = 1000;
+/// Longest time between two looks at a connection: a message may take twice as long to arrive.
+const LOOK_MS: u64 = 10_000;
+/// Control frames (pings, pongs) per second, and at once; more of them are a flood.
+const CONTROL_FRAMES_PER_SECOND: u32 = 50;
+const CONTROL_FRAMES_BURST: u32 = 500;
 
 /// A connection that speaks WebSocket.
 #[derive(Debug)]
@@ -44,7 +47,7 @@ pub(crate) struct Connection {
     closing: Option<CloseRequest>,
     /// The unfinished message seen at the last tick: one that takes two ticks takes too long.
     unfinished: Option<u32>,
-    control_frames: u64,
+    control: Bucket,
     began: Instant,
     /// What of the link's traffic is counted already.
     counted: Traffic,
@@ -80,7 +83,7 @@ impl Connection {
             replay: None,
             closing: None,
             unfinished: None,
-            control_frames: 0,
+            control: Bucket::full(CONTROL_FRAMES_BURST, shared.clock.mono_ms()),
             began: Instant::now(),
             counted: Traffic::default(),
         }
@@ -139,7 +142,7 @@ impl Connection {
                 return;
             }
             (Inbound::Ping | Inbound::Pong, _) => {
-                self.control_frames += 1;
+                self.control_frame(effects);
                 return;
             }
         };
@@ -166,14 +169,21 @@ impl Connection {
         }
     }
 
-    /// What only time shows: a message that never ends, a flood of control frames.
-    fn look_after(&mut self, effects: &mut Vec<Effect>) {
-        let unfinished = self.link.unfinished();
-        let flood = self.control_frames > CONTROL_FRAMES_PER_TICK;
-        if flood || (unfinished.is_some() && unfinished == self.unfinished) {
+    /// The pong is queued already; here it is only judged how many come.
+    fn control_frame(&mut self, effects: &mut Vec<Effect>) {
+        let now_ms = self.worker.shared.clock.mono_ms();
+        let (rate, burst) = (CONTROL_FRAMES_PER_SECOND, CONTROL_FRAMES_BURST);
+        if self.control.take(1000, rate, burst, now_ms).is_err() {
             self.step(Input::Disconnect(CloseReason::Policy), effects);
         }
-        self.control_frames = 0;
+    }
+
+    /// What only time shows: a message that never ends.
+    fn look_after(&mut self, effects: &mut Vec<Effect>) {
+        let unfinished = self.link.unfinished();
+        if unfinished.is_some() && unfinished == self.unfinished {
+            self.step(Input::Disconnect(CloseReason::Policy), effects);
+        }
         self.unfinished = unfinished;
         self.count_traffic();
     }
@@ -194,8 +204,10 @@ impl Connection {
     }
 
     fn update_deadline(&self) {
-        let deadline = self.session.deadline(&self.worker.shared.around());
-        self.handle.set_deadline(deadline);
+        let around = self.worker.shared.around();
+        let look_ms = around.now.mono_ms + LOOK_MS;
+        self.handle
+            .set_deadline(self.session.deadline(&around).min(look_ms));
     }
 
     /// Tells the client in its own form.

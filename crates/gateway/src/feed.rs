@@ -270,14 +270,20 @@ impl Reader {
         }
     }
 
+    /// Lets go of topics that nobody has wanted for a while.
     async fn forget_idle(&self) {
         let Some(lot) = self.lot() else { return };
         let idle = lot
             .log()
-            .forget_idle(self.shared.clock.mono_ms(), LINGER_MS);
-        if !idle.is_empty() {
-            // A request that cannot be made any more means that the feed has ended.
-            lot.feed.request(FeedRequest::Forget(idle)).await;
+            .begin_forgetting(self.shared.clock.mono_ms(), LINGER_MS);
+        if idle.is_empty() {
+            return;
+        }
+        // A request that cannot be made any more means that the feed has ended.
+        lot.feed.request(FeedRequest::Forget(idle.clone())).await;
+        let wanted = lot.log().let_go(idle);
+        if !wanted.is_empty() {
+            lot.feed.request(FeedRequest::Follow(wanted)).await;
         }
     }
 }

@@ -159,21 +159,25 @@ impl Shared {
     /// # Errors
     /// [`NotLive`] after [`LIVE_DEADLINE`]: the store is away.
     pub(crate) async fn make_live(&self, topics: &[TopicName]) -> Result<(), NotLive> {
-        for topic in topics {
-            let Some(lot) = self.lot_of(topic) else {
-                continue;
-            };
-            let new = lot.log().want(topic);
-            if new
-                && !lot
-                    .feed
-                    .request(FeedRequest::Follow(vec![topic.clone()]))
-                    .await
-            {
-                return Err(NotLive);
-            }
-        }
+        // First all interests, so that the caller can take each of them back.
+        let new: Vec<bool> = topics
+            .iter()
+            .map(|topic| self.lot_of(topic).is_some_and(|lot| lot.log().want(topic)))
+            .collect();
         let all_live = async {
+            for (topic, new) in topics.iter().zip(&new) {
+                let Some(lot) = self.lot_of(topic) else {
+                    continue;
+                };
+                if *new
+                    && !lot
+                        .feed
+                        .request(FeedRequest::Follow(vec![topic.clone()]))
+                        .await
+                {
+                    return Err(NotLive);
+                }
+            }
             for topic in topics {
                 let Some(lot) = self.lot_of(topic) else {
                     continue;
@@ -186,10 +190,20 @@ impl Shared {
                     changed.await;
                 }
             }
+            Ok(())
         };
-        tokio::time::timeout(LIVE_DEADLINE, all_live)
+        let result = tokio::time::timeout(LIVE_DEADLINE, all_live)
             .await
-            .map_err(|_| NotLive)
+            .unwrap_or(Err(NotLive));
+        if result.is_err() {
+            // Whoever asks next asks the feed again: following twice does no harm.
+            for (topic, _) in topics.iter().zip(&new).filter(|(_, new)| **new) {
+                if let Some(lot) = self.lot_of(topic) {
+                    lot.log().forsake(topic);
+                }
+            }
+        }
+        result
     }
 
     /// Whether a session may receive a topic: by its grants, by the namespace's rule, or because

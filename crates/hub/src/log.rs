@@ -56,6 +56,10 @@ struct Topic {
     ring: Option<Ring>,
     /// Workers with seats, and operations that need the topic live.
     interest: u32,
+    /// The reader was asked to follow it.
+    asked: bool,
+    /// The reader is about to let it go; whoever wants it now is served after that.
+    leaving: bool,
     /// When the interest ended, in monotonic milliseconds.
     idle_since_ms: u64,
 }
@@ -88,17 +92,26 @@ impl PartitionLog {
     pub fn want(&mut self, topic: &TopicName) -> bool {
         if let Some(known) = self.topics.get_mut(topic) {
             known.interest += 1;
-            return false;
+            return !known.leaving && !std::mem::replace(&mut known.asked, true);
         }
-        self.topics.insert(
-            topic.clone(),
-            Topic {
-                ring: None,
-                interest: 1,
-                idle_since_ms: 0,
-            },
-        );
+        let new = Topic {
+            ring: None,
+            interest: 1,
+            asked: true,
+            leaving: false,
+            idle_since_ms: 0,
+        };
+        self.topics.insert(topic.clone(), new);
         true
+    }
+
+    /// The topic did not become live in time: whoever wants it next asks the reader again.
+    pub fn forsake(&mut self, topic: &TopicName) {
+        if let Some(known) = self.topics.get_mut(topic)
+            && known.ring.is_none()
+        {
+            known.asked = false;
+        }
     }
 
     /// Takes an interest back.
@@ -109,27 +122,41 @@ impl PartitionLog {
         }
     }
 
-    /// Removes the topics that nobody wanted for `linger_ms`, and names them.
-    pub fn forget_idle(&mut self, now_mono_ms: u64, linger_ms: u64) -> Vec<TopicName> {
-        let idle: Vec<TopicName> = self
-            .topics
-            .iter()
-            .filter(|(_, topic)| {
-                topic.interest == 0
-                    && topic.ring.is_some()
-                    && now_mono_ms.saturating_sub(topic.idle_since_ms) >= linger_ms
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in &idle {
-            if let Some(Topic {
-                ring: Some(ring), ..
-            }) = self.topics.remove(name)
-            {
-                self.bytes -= ring.bytes();
+    /// Names the topics that nobody wanted for `linger_ms`, and drops their rings. The reader tells
+    /// the feed, then calls [`PartitionLog::let_go`]: a topic that is wanted in between must not be
+    /// followed before it was forgotten.
+    #[must_use]
+    pub fn begin_forgetting(&mut self, now_mono_ms: u64, linger_ms: u64) -> Vec<TopicName> {
+        let mut idle = Vec::new();
+        for (name, topic) in &mut self.topics {
+            let since = now_mono_ms.saturating_sub(topic.idle_since_ms);
+            if topic.interest == 0 && !topic.leaving && since >= linger_ms {
+                topic.leaving = true;
+                self.bytes -= topic.ring.take().map_or(0, |ring| ring.bytes());
+                idle.push(name.clone());
             }
         }
         idle
+    }
+
+    /// The feed was told to forget these topics. Returns those that are wanted again: to be
+    /// followed anew.
+    #[must_use]
+    pub fn let_go(&mut self, forgotten: Vec<TopicName>) -> Vec<TopicName> {
+        let mut wanted = Vec::new();
+        for name in forgotten {
+            match self.topics.get_mut(&name) {
+                Some(topic) if topic.interest > 0 => {
+                    (topic.leaving, topic.asked) = (false, true);
+                    wanted.push(name);
+                }
+                Some(_) => {
+                    self.topics.remove(&name);
+                }
+                None => {}
+            }
+        }
+        wanted
     }
 
     /// The topic is live at `tip`.
@@ -137,6 +164,7 @@ impl PartitionLog {
         self.reached(tip);
         if let Some(known) = self.topics.get_mut(topic)
             && known.ring.is_none()
+            && !known.leaving
         {
             known.ring = Some(Ring::new(tip));
         }
@@ -244,5 +272,51 @@ impl PartitionLog {
             entries: self.bounds.entries * factor,
             bytes: (self.bounds.bytes * factor).min(share.max(4096)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic(name: &str) -> TopicName {
+        TopicName::parse(name).unwrap()
+    }
+
+    #[test]
+    fn a_topic_wanted_while_it_is_let_go_is_followed_after_it_was_forgotten() {
+        let mut log = PartitionLog::new(MessageId::ZERO, LogBounds::default());
+        let name = topic("a");
+        assert!(log.want(&name), "the first one asks");
+        log.live(&name, MessageId::ZERO);
+        assert!(!log.want(&name), "it is live already");
+        log.unwant(&name, 10);
+        log.unwant(&name, 10);
+        assert!(log.begin_forgetting(1000, 5000).is_empty());
+        let leaving = log.begin_forgetting(6000, 5000);
+        assert_eq!(leaving, [name.clone()]);
+        assert!(!log.want(&name), "not before it was forgotten");
+        log.live(&name, MessageId::ZERO);
+        assert_eq!(
+            log.coverage(&name, MessageId::MAX),
+            Coverage::NotLive,
+            "an old answer"
+        );
+        assert_eq!(log.let_go(leaving), [name.clone()]);
+        log.live(&name, MessageId::ZERO);
+        assert_eq!(log.coverage(&name, MessageId::MAX), Coverage::Whole);
+        log.unwant(&name, 6000);
+        let leaving = log.begin_forgetting(60_000, 5000);
+        assert!(log.let_go(leaving).is_empty());
+        assert!(log.is_empty());
+    }
+
+    #[test]
+    fn a_topic_that_did_not_become_live_is_asked_for_again() {
+        let mut log = PartitionLog::new(MessageId::ZERO, LogBounds::default());
+        assert!(log.want(&topic("a")));
+        assert!(!log.want(&topic("a")));
+        log.forsake(&topic("a"));
+        assert!(log.want(&topic("a")));
     }
 }
