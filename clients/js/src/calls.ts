@@ -48,7 +48,7 @@ export class Calls {
   offline(): void {
     for (const call of [...this._open.values()]) {
       if (call.repeat) call.sent = false;
-      else if (call.sent) this.settle(call.frame.id, 0, new SparkwayError('disconnected', 'the connection was lost before the answer', true));
+      else if (call.sent) this.settle(call.frame.id, 0, new SparkwayError('disconnected', 'the connection was lost', true));
     }
   }
 

@@ -8,6 +8,7 @@ import { refusal, SparkwayError } from './errors.js';
 import { Outbox, type Published, type QueueSettings } from './outbox.js';
 import { isPage, watchPage } from './page.js';
 import { Kept, tabStore, type SavedQueue, type SavedSession, type Store } from './saved.js';
+import { Timers } from './timers.js';
 import { Subscriptions } from './subscriptions.js';
 import type { TokenSource } from './token.js';
 import type { HistoryOptions, HistoryPage, Loss, Message, Presence, PublishOptions, Topic, TopicOptions } from './topic.js';
@@ -75,8 +76,6 @@ export interface SparkwayEvents {
   loss: Loss;
 }
 
-type Timer = ReturnType<typeof setTimeout> | undefined;
-
 const ACK_AFTER_MS = 1_000;
 const ACK_AFTER_MESSAGES = 256;
 const SAVE_AFTER_MS = 1_000;
@@ -104,8 +103,7 @@ export class Sparkway {
   private _flushing = false;
   private _saving = false;
   private _unacked = 0;
-  private _ackTimer: Timer;
-  private _saveTimer: Timer;
+  private _timers = new Timers();
   private _serial = 0;
   private _prefix = Math.random().toString(36).slice(2, 10);
   private _unwatch: Off;
@@ -195,7 +193,7 @@ export class Sparkway {
     this._unwatch();
     this._stopAll(closed());
     this._subscriptions.stop();
-    clearTimeout(this._saveTimer);
+    this._timers.clearAll();
     this._keptSession.clear();
     this._keptQueue.clear();
   }
@@ -249,16 +247,16 @@ export class Sparkway {
     const { signal, timeout = this._requestTimeout } = options;
     return new Promise((resolve, reject) => {
       const end = (error?: unknown, result?: any) => {
-        clearTimeout(timer);
+        this._timers.clear(id);
         off();
         this._calls.remove(id);
         if (error) reject(error);
         else resolve(result);
       };
       let off = () => {};
-      const timer = setTimeout(() => end(new SparkwayError('timeout', `no answer to ${type}`, true)), timeout);
       const id = this._call(type, data, (result) => end(undefined, result), end, repeat);
       if (this._ended) return end(closed());
+      this._timers.set(id, timeout, () => end(new SparkwayError('timeout', `no answer to ${type}`, true)));
       off = onAbort(signal, () => end(signal!.reason));
       this._flush();
     });
@@ -430,14 +428,13 @@ export class Sparkway {
     }
     if (!id) return;
     if (caughtUp) this._cursor.see(id);
-    this._saveTimer ??= setTimeout(() => this._touch(), SAVE_AFTER_MS);
+    this._timers.once('save', SAVE_AFTER_MS, () => this._touch());
     if (++this._unacked >= ACK_AFTER_MESSAGES) this._sendAcks();
-    else this._ackTimer ??= setTimeout(() => this._sendAcks(), ACK_AFTER_MS);
+    else this._timers.once('ack', ACK_AFTER_MS, () => this._sendAcks());
   }
 
   private _dropAcks(): void {
-    clearTimeout(this._ackTimer);
-    this._ackTimer = undefined;
+    this._timers.clear('ack');
     this._unacked = 0;
   }
 
@@ -482,8 +479,7 @@ export class Sparkway {
 
   /** Without page events (Node, workers) what is to outlive the process is written as it changes. */
   private _touch(): void {
-    clearTimeout(this._saveTimer);
-    this._saveTimer = undefined;
+    this._timers.clear('save');
     if (this._saving || isPage()) return;
     this._saving = true;
     queueMicrotask(() => {
@@ -510,7 +506,7 @@ export class Sparkway {
     const queue = this._keptQueue.take();
     if (queue?.protocol !== this._codec.protocol) return;
     this._outbox.restore(queue.items, (id, cause) =>
-      this._failed(new SparkwayError(cause.code, `publish ${id}: ${cause.message}`, false, undefined, { cause })),
+      this._failed(new SparkwayError(cause.code, `publish ${id}: ${cause.message}`, false, undefined, cause)),
     );
     if (queue.session !== kept?.session?.id) this._outbox.sessionLost();
   }

@@ -24,17 +24,6 @@ export const json: Codec = {
 
 /** A payload as it was sent: bytes reach JSON clients as base64, which a field beside them says. */
 export function payload(value: any, { encoding }: Frame): any {
-  return encoding === 'base64' ? fromBase64(value) : value;
+  return encoding === 'base64' ? Uint8Array.from(atob(value), (symbol) => symbol.charCodeAt(0)) : value;
 }
 
-/** Bytes of a base64 text. */
-export function fromBase64(text: string): Uint8Array {
-  return Uint8Array.from(atob(text), (symbol) => symbol.charCodeAt(0));
-}
-
-/** Base64 text of bytes. */
-export function toBase64(bytes: Uint8Array): string {
-  let text = '';
-  for (const byte of bytes) text += String.fromCharCode(byte);
-  return btoa(text);
-}

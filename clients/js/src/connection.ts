@@ -1,6 +1,7 @@
 import { delayOf, nextAfter, type Backoff } from './backoff.js';
 import type { Codec, Frame } from './codec.js';
 import { refusal, SparkwayError } from './errors.js';
+import { Timers } from './timers.js';
 import { expiryOf, fetchToken, type TokenReason, type TokenSource } from './token.js';
 import { Wire, type SocketConstructor } from './wire.js';
 
@@ -55,8 +56,6 @@ export interface ConnectionSettings {
   trace?: (direction: 'in' | 'out', frame: Frame) => void;
 }
 
-type Timer = ReturnType<typeof setTimeout> | undefined;
-
 /** An attempt that was given up before its answer may still take the session over so much later. */
 const STRAY_RESUME_MS = 30_000;
 /** A link that held so long starts the backoff anew. */
@@ -83,13 +82,7 @@ export class Connection {
   private _turn = 0;
   private _abort?: AbortController;
   private _place: number;
-  private _retry: Timer;
-  private _answer: Timer;
-  private _beat: Timer;
-  private _watch: Timer;
-  private _dead: Timer;
-  private _moving: Timer;
-  private _renewal: Timer;
+  private _timers = new Timers();
   private _interval = 25_000;
   private _beatAt = 0;
   private _heard = 0;
@@ -173,18 +166,19 @@ export class Connection {
       this._host._renewed(token);
     } catch (error) {
       if (turn !== this._turn) return;
-      this._host._failed(error as SparkwayError);
-      this._renewal = setTimeout(() => void this.refresh(), STEADY_MS);
+      this._report(error);
+      this._timers.set('renew', STEADY_MS, () => void this.refresh());
     }
   }
 
   /** Notes when the credential runs out, and renews it before. */
   renewBefore(expires: number | undefined): void {
-    clearTimeout(this._renewal);
+    this._timers.clear('renew');
     if (this.session) this.session.expires = expires;
     if (!expires || typeof this._settings.token !== 'function') return;
     const left = expires - Date.now();
-    this._renewal = setTimeout(() => void this.refresh(), Math.min(Math.max(left - 60_000, left * 0.8, 1_000), 2 ** 31 - 1));
+    const delay = Math.min(Math.max(left - 60_000, left * 0.8, 1_000), 2 ** 31 - 1);
+    this._timers.set('renew', delay, () => void this.refresh());
   }
 
   private _enter(state: State): void {
@@ -201,8 +195,8 @@ export class Connection {
     this._turn++;
     this._abort?.abort();
     this._abort = undefined;
-    for (const timer of [this._retry, this._answer, this._beat, this._watch, this._dead, this._moving, this._renewal]) clearTimeout(timer);
-    this._watch = this._dead = this.retryAt = undefined;
+    this._timers.clearAll();
+    this.retryAt = undefined;
   }
 
   private async _dial(): Promise<void> {
@@ -228,15 +222,21 @@ export class Connection {
     this._credential = await fetchToken(this._settings.token, this._reason, this._signal());
   }
 
-  private _failed(cause: unknown): void {
-    const error = cause instanceof SparkwayError ? cause : new SparkwayError('failed', String(cause), true, undefined, { cause });
+  /** Tells what a callback threw. It is worth another try unless it is a SparkwayError that says otherwise. */
+  private _report(cause: unknown): SparkwayError {
+    const error = cause instanceof SparkwayError ? cause : new SparkwayError('callback_failed', String(cause), true, undefined, cause);
     this._host._failed(error);
+    return error;
+  }
+
+  private _failed(cause: unknown): void {
+    const error = this._report(cause);
     if (!error.retryable) this._stop(error);
     else this._down(1006, error.message);
   }
 
   private _opened(): void {
-    this._answer = setTimeout(() => this._wire.drop('handshake timeout'), this._settings.timeouts.connect);
+    this._timers.set('answer', this._settings.timeouts.connect, () => this._wire.drop('handshake timeout'));
     if (!this.session) return this._connect();
     this._resuming = true;
     this.send({
@@ -256,25 +256,22 @@ export class Connection {
     try {
       frame = this._settings.codec.decode(bytes);
     } catch (cause) {
-      this._host._failed(new SparkwayError('malformed', 'a frame of the server cannot be read', true, undefined, { cause }));
+      this._host._failed(new SparkwayError('malformed', 'unreadable frame', true, undefined, cause));
       return this._wire.drop('malformed frame');
     }
     this._settings.trace?.('in', frame);
     const data = frame.data ?? {};
+    if (frame.id?.[0] === 'c') this.send({ type: 'ws:ack', data: { ackId: frame.id } }); // a control frame
     switch (frame.type) {
       case 'ws:connect_ack':
         return this._welcomed(this._lost ? 'lost' : 'new', data);
       case 'ws:resume_ack':
-        this._welcomed('resumed', data);
-        return this._ackControl(frame);
+        return this._welcomed('resumed', data);
       case 'ws:resume_failed':
         return this._resumeFailed(data.reason);
       case 'ws:heartbeat_ack':
         this.rtt = Date.now() - this._beatAt;
-        this._adopt(data.updated_token, data.updated_heartbeat_interval);
-        return this._ackControl(frame);
-      case 'ws:ping':
-        return this._ackControl(frame);
+        return this._adopt(data.updated_token, data.updated_heartbeat_interval);
       case 'ws:drain':
         return this._moveAfter(data.reconnect_after ?? 0);
       case 'ws:close':
@@ -288,10 +285,6 @@ export class Connection {
     if (this.state === 'online' && Date.now() - this._beatAt > this._interval) this._heartbeat(); // timers of hidden pages are late
   }
 
-  private _ackControl(frame: Frame): void {
-    if (frame.id) this.send({ type: 'ws:ack', data: { ackId: frame.id } });
-  }
-
   private _adopt(token?: string | null, interval?: number | null): void {
     if (token && this.session) this.session.token = token;
     if (interval && interval !== this._interval) {
@@ -301,7 +294,7 @@ export class Connection {
   }
 
   private _welcomed(how: How, data: any): void {
-    clearTimeout(this._answer);
+    this._timers.clear('answer');
     const expires = how === 'resumed' ? this.session?.expires : expiryOf(this._credential);
     const gateway = data.gateway ?? {};
     this.session = { id: data.session_id, token: data.heartbeat_token };
@@ -340,18 +333,14 @@ export class Connection {
   }
 
   private _schedule(delay: number): void {
-    clearTimeout(this._beat);
-    this._beat = setTimeout(() => this._heartbeat(), delay);
+    this._timers.set('beat', delay, () => this._heartbeat());
   }
 
   /** Says that we are here, and watches for the answer. */
   private _heartbeat(): void {
     if (this.state !== 'online') return;
     const heard = this._heard;
-    this._dead ??= setTimeout(() => {
-      this._dead = undefined;
-      if (heard === this._heard) this._wire.drop('no answer');
-    }, this._settings.timeouts.ack);
+    this._timers.once('dead', this._settings.timeouts.ack, () => heard === this._heard && this._wire.drop('no answer'));
     this._beatAt = Date.now();
     this._schedule(this._interval);
     this.send({ type: 'ws:heartbeat', data: { heartbeat_token: this.session!.token } });
@@ -360,19 +349,17 @@ export class Connection {
   /** Asks for a sign of life when an answer is awaited and nothing at all arrives. */
   private _watchFor(): void {
     const heard = this._heard;
-    this._watch ??= setTimeout(() => {
-      this._watch = undefined;
+    this._timers.once('watch', this._settings.timeouts.ack / 2, () => {
       if (!this._host._awaits()) return;
       if (heard === this._heard) this._heartbeat();
       else this._watchFor();
-    }, this._settings.timeouts.ack / 2);
+    });
   }
 
   private _moveAfter(delay: number): void {
-    clearTimeout(this._moving);
     this._comeBack = Date.now() + delay;
     this._farewell = { code: 1012, reason: 'drain' };
-    this._moving = setTimeout(() => this._wire.drop('drain'), delay);
+    this._timers.set('move', delay, () => this._wire.drop('drain'));
   }
 
   /** The socket is gone: stop, or come back. */
@@ -414,7 +401,7 @@ export class Connection {
   private _later(delay: number): void {
     this._comeBack = 0;
     this.retryAt = Date.now() + delay;
-    this._retry = setTimeout(() => void this._dial(), delay);
+    this._timers.set('retry', delay, () => void this._dial());
     this._enter('reconnecting');
   }
 
@@ -429,6 +416,5 @@ export class Connection {
 }
 
 function stopError({ code, reason }: Close): SparkwayError {
-  const named = /^[a-z_]+$/.test(reason) ? reason : 'closed';
-  return new SparkwayError(named, `the server closed the connection: ${code} ${reason}`);
+  return new SparkwayError(/^[a-z_]+$/.test(reason) ? reason : 'closed', `closed by the server: ${code} ${reason}`);
 }

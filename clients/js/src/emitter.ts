@@ -39,9 +39,4 @@ export class Emitter<Events extends object> {
       }
     }
   }
-
-  /** Whether anybody listens. */
-  heard(type: keyof Events): boolean {
-    return !!this._sets[type]?.size;
-  }
 }

@@ -4,7 +4,7 @@
  * `code` is the server's code (`forbidden`, `rate_limited`, `unavailable`, ...) or one of the client's own:
  * `queue_full`, `timeout`, `offline` (a volatile publish without a connection), `disconnected` (the answer of a
  * request that may not be repeated was lost), `session_lost` (the session ended between a publish and its
- * answer, so it may or may not be stored), `token_failed`, `gave_up` (all attempts used), `closed`.
+ * answer, so it may or may not be stored), `callback_failed` (the token or address callback threw), `gave_up` (all attempts used), `closed`.
  */
 export class SparkwayError extends Error {
   override readonly name = 'SparkwayError';
@@ -16,11 +16,11 @@ export class SparkwayError extends Error {
     readonly retryable = false,
     /** Milliseconds after which a retry makes sense, where the server knows. */
     readonly retryAfter?: number,
-    /** `cause`: what made it fail, where another error did. */
-    options?: { cause?: unknown },
+    /** What made it fail, where another error did. */
+    cause?: unknown,
   ) {
     super(message);
-    this.cause = options?.cause;
+    this.cause = cause;
   }
 }
 

@@ -1,6 +1,6 @@
-import { fromBase64, toBase64 } from './codec.js';
 import { onAbort } from './emitter.js';
 import { SparkwayError } from './errors.js';
+import { Timers } from './timers.js';
 
 /** What became of a publish. */
 export interface Published {
@@ -31,8 +31,8 @@ export interface QueueSettings {
 export interface SavedPublish {
   id: string;
   topic: string;
-  body: string;
-  binary: boolean;
+  /** The encoded frame; bytes as a list of numbers. */
+  body: string | number[];
   maybe: boolean;
   expires: number;
 }
@@ -76,7 +76,7 @@ export class Outbox {
   private _items = new Map<string, Item>();
   private _bytes = 0;
   private _refusals = 0;
-  private _hold?: ReturnType<typeof setTimeout>;
+  private _timers = new Timers();
 
   constructor(
     private _settings: QueueSettings,
@@ -97,7 +97,7 @@ export class Outbox {
     if (known) return known.promise;
     if (signal?.aborted) return Promise.reject(signal.reason);
     if (!this._makeRoom(parcel.body.length)) {
-      return Promise.reject(new SparkwayError('queue_full', `${this.size} publishes wait already`, true));
+      return Promise.reject(new SparkwayError('queue_full', 'too much waits already', true));
     }
     return this._insert(parcel, Date.now() + timeout, false, signal);
   }
@@ -108,10 +108,10 @@ export class Outbox {
     this._bytes += item.body.length;
     item.promise = new Promise((resolve, reject) => {
       let off = () => {};
-      const timer = setTimeout(() => item.end(new SparkwayError('timeout', 'no answer; it may be stored if it was sent', true)), expires - Date.now());
+      this._timers.set(item, expires - Date.now(), () => item.end(new SparkwayError('timeout', 'no answer in time', true)));
       item.end = (error, result) => {
         if (!this._items.delete(item.id)) return;
-        clearTimeout(timer);
+        this._timers.clear(item);
         off();
         this._bytes -= item.body.length;
         if (error) reject(error);
@@ -129,7 +129,7 @@ export class Outbox {
     const full = () => this.size >= messages || this._bytes + size > bytes;
     if (overflow !== 'reject') {
       for (const item of this._all()) {
-        if (full() && !item.maybe) item.end(new SparkwayError('queue_full', 'a newer publish took its place', true));
+        if (full() && !item.maybe) item.end(new SparkwayError('queue_full', 'a newer one took its place', true));
       }
     }
     return !full();
@@ -141,7 +141,7 @@ export class Outbox {
     let inFlight = 0;
     for (const item of this._all()) {
       const before = busy.get(item.topic) ?? 0;
-      if (!item.sent && (item.volatile || (!this._hold && before < this._settings.inFlight && !this._courier._blocked(item.topic)))) {
+      if (!item.sent && (item.volatile || (!this._timers.has('hold') && before < this._settings.inFlight && !this._courier._blocked(item.topic)))) {
         if (this._tooLarge(item.body)) {
           item.end(new SparkwayError('too_large', `over ${this._courier._limit()} bytes`));
           continue;
@@ -167,12 +167,8 @@ export class Outbox {
     if (error?.code === 'superseded') return true; // the close that follows decides
     if (error?.retryable && !item.volatile) {
       item.sent = false;
-      clearTimeout(this._hold);
       const delay = error.retryAfter ?? Math.min(500 * 2 ** this._refusals++, 10_000);
-      this._hold = setTimeout(() => {
-        this._hold = undefined;
-        this.flush();
-      }, delay * (1 + Math.random() / 4));
+      this._timers.set('hold', delay * (1 + Math.random() / 4), () => this.flush());
     } else {
       this._refusals = 0;
       item.end(error, { id: result?.id ?? undefined, duplicate: !!result?.duplicate });
@@ -181,30 +177,25 @@ export class Outbox {
     return true;
   }
 
-  private _release(): void {
-    clearTimeout(this._hold);
-    this._hold = undefined;
-  }
-
   /** The link is gone: what was sent will be sent again, in the same order. */
   offline(): void {
-    this._release();
+    this._timers.clear('hold');
     for (const item of this._all()) {
       item.sent = false;
-      if (item.volatile) item.end(new SparkwayError('disconnected', 'the connection was lost before the answer', true));
+      if (item.volatile) item.end(new SparkwayError('disconnected', 'the connection was lost', true));
     }
   }
 
   /** The server no longer knows which ids it has stored: what may be stored cannot be sent again. */
   sessionLost(): void {
     for (const item of this._all()) {
-      if (item.maybe) item.end(new SparkwayError('session_lost', 'the session ended before the answer; it may be stored or not'));
+      if (item.maybe) item.end(new SparkwayError('session_lost', 'the session ended: it may be stored or not'));
     }
   }
 
   /** Everything fails. */
   stop(error: unknown): void {
-    this._release();
+    this._timers.clear('hold');
     for (const item of this._all()) item.end(error);
   }
 
@@ -212,16 +203,14 @@ export class Outbox {
   save(): SavedPublish[] {
     return this._all()
       .filter((item) => !item.volatile)
-      .map(({ id, topic, body, maybe, expires }) => {
-        const binary = typeof body !== 'string';
-        return { id, topic, body: binary ? toBase64(body) : body, binary, maybe, expires };
-      });
+      .map(({ id, topic, body, maybe, expires }) => ({ id, topic, body: typeof body === 'string' ? body : [...body], maybe, expires }));
   }
 
   /** Takes up what an earlier page left; nobody waits for it, so failures go to `failed`. */
   restore(saved: SavedPublish[], failed: (id: string, error: SparkwayError) => void): void {
-    for (const { id, topic, body, binary, maybe, expires } of saved) {
-      this._insert({ id, topic, body: binary ? fromBase64(body) : body }, expires, maybe).catch((error) => failed(id, error));
+    for (const { id, topic, body, maybe, expires } of saved) {
+      const bytes = typeof body === 'string' ? body : new Uint8Array(body);
+      this._insert({ id, topic, body: bytes }, expires, maybe).catch((error) => failed(id, error));
     }
   }
 }

@@ -1,6 +1,7 @@
 import { payload, type Frame } from './codec.js';
 import { order } from './cursor.js';
 import { refusal, SparkwayError } from './errors.js';
+import { Timers } from './timers.js';
 import { Topic, type Loss, type Member, type Message, type TopicHost, type TopicOptions } from './topic.js';
 
 /** Milliseconds of 2025-01-01T00:00:00Z, the zero of message ids (core.md 1). */
@@ -32,7 +33,7 @@ export interface SubscriptionHost extends TopicHost {
 export class Subscriptions {
   private _topics = new Map<string, Topic>();
   private _leaving = new Map<string, boolean>();
-  private _timers = new Set<ReturnType<typeof setTimeout>>();
+  private _timers = new Timers();
   private _replaying = false;
 
   constructor(private _host: SubscriptionHost) {}
@@ -51,22 +52,15 @@ export class Subscriptions {
 
   /** The last user of a topic left. */
   left(topic: Topic, after = LINGER_MS): void {
-    this._later(after, () => {
-      if (topic._refs === 0 && this._topics.get(topic.name) === topic) this._end(topic);
+    this._timers.set(topic, after, () => {
+      if (!topic._refs) this._end(topic);
     });
-  }
-
-  private _later(delay: number, fn: () => void): void {
-    const timer = setTimeout(() => {
-      this._timers.delete(timer);
-      fn();
-    }, delay);
-    this._timers.add(timer);
   }
 
   private _end(topic: Topic, error?: SparkwayError): void {
     this._topics.delete(topic.name);
     if (!error && topic._have !== 'no') this._leaving.set(topic.name, false);
+    this._timers.clear(topic);
     topic.error = error;
     if (error) this._host._failed(error);
     topic._enter('ended');
@@ -129,12 +123,16 @@ export class Subscriptions {
         end(true);
         this._host._flush();
       },
-      ({ code, retryAfter = 1_000 }) => {
+      ({ code, retryAfter }) => {
         if (code === 'disconnected' || code === 'closed') return; // `offline` decides
         end(false);
-        this._later(retryAfter, () => this._host._flush());
+        this._flushAfter(retryAfter);
       },
     );
+  }
+
+  private _flushAfter(delay = 1_000): void {
+    this._timers.set(this, delay, () => this._host._flush());
   }
 
   /** Asked for once more, from where we are. */
@@ -162,8 +160,8 @@ export class Subscriptions {
       'topic:subscribe',
       { topics: [...asked.keys()], ...how },
       (result) => {
-        for (const [name, granted] of grants(result)) {
-          const topic = asked.get(name);
+        for (const granted of result.topics ?? []) {
+          const topic = asked.get(granted.topic);
           if (topic) this._granted(topic, granted, how);
         }
         for (const { topic: name, code } of result.rejected ?? []) {
@@ -196,7 +194,7 @@ export class Subscriptions {
     if (topic._have !== 'asked' || error.code === 'closed') return;
     if (error.code === 'disconnected') return; // `offline` decides
     topic._have = 'no';
-    if (error.retryable) this._later(error.retryAfter ?? 1_000, () => this._host._flush());
+    if (error.retryable) this._flushAfter(error.retryAfter);
     else this._end(topic, error);
   }
 
@@ -280,8 +278,7 @@ export class Subscriptions {
 
   /** Ends all topics. */
   stop(error?: SparkwayError): void {
-    for (const timer of this._timers) clearTimeout(timer);
-    this._timers.clear();
+    this._timers.clearAll();
     for (const topic of [...this._topics.values()]) this._end(topic, error);
     this._leaving.clear();
   }
@@ -305,15 +302,10 @@ export class Subscriptions {
   }
 }
 
+/** A granted topic in a subscribe's result. */
 interface Grant {
   position?: string;
   recovered?: boolean;
-}
-
-/** The granted topics of a subscribe's result: a list of objects with `topic`, or an object by name. */
-function grants(result: any): [string, Grant][] {
-  const topics: Record<string, Grant> | (Grant & { topic: string })[] = result.topics ?? {};
-  return Array.isArray(topics) ? topics.map((granted) => [granted.topic, granted]) : Object.entries(topics);
 }
 
 function later(a: string | undefined, b: string): string {

@@ -1,5 +1,3 @@
-import { SparkwayError } from './errors.js';
-
 /** Why the client asks for a token. */
 export type TokenReason = 'initial' | 'expired' | 'rejected';
 
@@ -8,19 +6,9 @@ export type TokenSource =
   | string
   | ((why: { reason: TokenReason; signal: AbortSignal }) => string | undefined | Promise<string | undefined>);
 
-/** Asks the source. A failure is retryable unless the source threw a SparkwayError that says otherwise. */
-export async function fetchToken(
-  source: TokenSource | undefined,
-  reason: TokenReason,
-  signal: AbortSignal,
-): Promise<string | undefined> {
-  if (typeof source !== 'function') return source;
-  try {
-    return await source({ reason, signal });
-  } catch (cause) {
-    if (cause instanceof SparkwayError) throw cause;
-    throw new SparkwayError('token_failed', 'the token callback failed', true, undefined, { cause });
-  }
+/** Asks the source. */
+export async function fetchToken(source: TokenSource | undefined, reason: TokenReason, signal: AbortSignal): Promise<string | undefined> {
+  return typeof source === 'function' ? source({ reason, signal }) : source;
 }
 
 /** When a JWT runs out (Unix ms); undefined for anything else. The signature is the server's business. */
