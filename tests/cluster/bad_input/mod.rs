@@ -1,0 +1,1 @@
+//! Bad input: each has its documented answer, and others never notice.
