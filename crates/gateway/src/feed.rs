@@ -116,6 +116,11 @@ impl Reader {
     /// The topic is live: what came while it was being followed goes through every worker like
     /// any other entry, so that a worker's position says the same of all topics.
     async fn live(&mut self, topic: &TopicName, tip: MessageId, since: Vec<Arc<Entry>>) {
+        // Live already, by an earlier answer: what came while it was not followed is in the log.
+        let last = self.lot().and_then(|lot| lot.log().last(topic));
+        if let Some(last) = last.filter(|last| *last < tip) {
+            self.catch_up(vec![(topic.clone(), last)], tip).await;
+        }
         if let Some(lot) = self.lot() {
             lot.log().live(topic, tip);
         }

@@ -191,6 +191,12 @@ impl PartitionLog {
         }
     }
 
+    /// The newest id of a live topic that is applied; `None` when it is not live.
+    #[must_use]
+    pub fn last(&self, topic: &TopicName) -> Option<MessageId> {
+        self.topics.get(topic)?.ring.as_ref().map(Ring::last)
+    }
+
     /// The live topics with the newest id of each.
     #[must_use]
     pub fn live_topics(&self) -> Vec<(TopicName, MessageId)> {
@@ -294,7 +300,7 @@ mod tests {
         log.unwant(&name, 10);
         assert!(log.begin_forgetting(1000, 5000).is_empty());
         let leaving = log.begin_forgetting(6000, 5000);
-        assert_eq!(leaving, [name.clone()]);
+        assert_eq!(leaving, std::slice::from_ref(&name));
         assert!(!log.want(&name), "not before it was forgotten");
         log.live(&name, MessageId::ZERO);
         assert_eq!(
@@ -302,7 +308,7 @@ mod tests {
             Coverage::NotLive,
             "an old answer"
         );
-        assert_eq!(log.let_go(leaving), [name.clone()]);
+        assert_eq!(log.let_go(leaving), std::slice::from_ref(&name));
         log.live(&name, MessageId::ZERO);
         assert_eq!(log.coverage(&name, MessageId::MAX), Coverage::Whole);
         log.unwant(&name, 6000);
