@@ -345,3 +345,34 @@ fn read_answer(answer: &Value) -> Result<Appended, WriteError> {
         _ => appended(text, false),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_follow_the_partitions_time_however_far_the_nodes_clock_is_off() {
+        let buckets = Buckets::default();
+        for offset_ms in [0_i64, 3_600_000, -3_600_000, -1_800_000_000_000] {
+            let partition_ms = now_ms().saturating_add_signed(offset_ms);
+            buckets.learn(partition_ms);
+            let base = buckets.base(1000);
+            assert!(
+                base == partition_ms / 1000 || base == partition_ms / 1000 + 1,
+                "{base} at {partition_ms}"
+            );
+        }
+    }
+
+    #[test]
+    fn expiry_of_a_bucket_is_set_once_and_again_for_the_next_bucket() {
+        let buckets = Buckets::default();
+        assert_eq!(buckets.expiring(), 0, "nothing is set yet");
+        buckets.written(5_000_000, 1_000_000);
+        assert_eq!(buckets.expiring(), 6);
+        buckets.written(5_999_999, 1_000_000);
+        assert_eq!(buckets.expiring(), 6);
+        buckets.written(6_000_000, 1_000_000);
+        assert_eq!(buckets.expiring(), 7);
+    }
+}

@@ -2,15 +2,20 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::dial::Dialer;
 use super::resp::Value;
 use super::url::Address;
 use super::wire::{Login, Wire};
+use crate::StoreError;
 
 /// The longest that one node is waited for.
 const ASK_DEADLINE: Duration = Duration::from_millis(500);
+
+/// Most nodes that are asked at once.
+const ASKED_MAX: usize = 16;
 
 /// Ranges of slots and their masters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,27 +64,55 @@ impl SlotMap {
     }
 }
 
-/// Asks one node after the other until one answers.
+/// Asks nodes at once and takes the newest view among the answers: a node that was cut off from
+/// the others answers too.
 pub(super) async fn ask_slots(dialer: &Dialer, nodes: &[&Address]) -> Option<SlotMap> {
-    for &node in nodes {
-        let asked = async {
-            let mut wire = Wire::connect(dialer, node, Login::NoDatabase).await?;
-            let question: [&[u8]; 2] = [b"CLUSTER", b"SLOTS"];
-            wire.ask(&question, |answer| SlotMap::read(answer, node))
-                .await
-        };
-        if let Ok(Ok(Some(map))) = timeout(ASK_DEADLINE, asked).await {
-            return Some(map);
-        }
-        tracing::debug!(%node, "cluster node does not tell its slots");
+    let asked = nodes.iter().take(ASKED_MAX).map(|node| ask(dialer, node));
+    let answers = join_all(asked).await.into_iter().flatten();
+    answers.max_by_key(|(age, _)| *age).map(|(_, map)| map)
+}
+
+/// How much a view is worth: whether the cluster works in it, and its epoch.
+type Age = (bool, u64);
+
+async fn ask(dialer: &Dialer, node: &Address) -> Option<(Age, SlotMap)> {
+    let asked = async {
+        let mut wire = Wire::connect(dialer, node, Login::NoDatabase).await?;
+        let age = wire.ask(&[b"CLUSTER", b"INFO"], |info| {
+            age_in(std::str::from_utf8(info.text()?).ok()?)
+        });
+        let age = age.await?;
+        let slots: [&[u8]; 2] = [b"CLUSTER", b"SLOTS"];
+        let map = wire.ask(&slots, |answer| SlotMap::read(answer, node));
+        Ok::<_, StoreError>(age.zip(map.await?))
+    };
+    if let Ok(Ok(Some(found))) = timeout(ASK_DEADLINE, asked).await {
+        return Some(found);
     }
+    tracing::debug!(%node, "cluster node does not tell its slots");
     None
+}
+
+fn age_in(info: &str) -> Option<Age> {
+    let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name));
+    let works = field("cluster_state:")? == "ok";
+    let epoch = field("cluster_current_epoch:")?.parse().ok()?;
+    Some((works, epoch))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::redis::resp::{Parsed, parse};
+
+    #[test]
+    fn working_view_with_the_newest_epoch_is_worth_most() {
+        let cut_off = "cluster_state:fail\r\ncluster_current_epoch:9\r\n";
+        let old = "cluster_state:ok\r\ncluster_current_epoch:6\r\n";
+        let new = "cluster_state:ok\r\ncluster_current_epoch:7\r\n";
+        let ages = [cut_off, old, new].map(|info| age_in(info).unwrap());
+        assert!(ages.is_sorted());
+    }
 
     #[test]
     fn slots_are_read_with_unknown_hosts_filled_in() {

@@ -26,6 +26,9 @@ const CONFIRM_DEADLINE: Duration = Duration::from_secs(3);
 /// Every so many PINGs the server is asked for its role.
 const ROLE_EVERY: u32 = 5;
 
+/// A channel's slot moved to another master: what is announced in it is not heard here.
+const DEAF: StoreError = StoreError::Unavailable("unsubscribed by the server");
+
 /// Opens a feed; its task lives as long as its events are read.
 pub(super) fn open(core: Arc<Core>, partition: Partition) -> Feed {
     let (handle, requests) = FeedHandle::channel(REQUESTS);
@@ -172,8 +175,10 @@ impl Task {
             let confirmed = async {
                 while !subscriber.is_confirmed() {
                     subscriber.ready().await?;
-                    if let Some(Said::Refused(error)) = subscriber.take(|_, _| None::<()>)? {
-                        return Err(refused(&error));
+                    match subscriber.take(|_, _| None::<()>)? {
+                        Some(Said::Refused(error)) => return Err(refused(&error)),
+                        Some(Said::Left(_)) => return Err(DEAF),
+                        _ => {}
                     }
                 }
                 Ok(())
@@ -222,6 +227,7 @@ impl Task {
                     return Ok(answer);
                 }
                 Some(Said::Refused(error)) => return Err(refused(&error)),
+                Some(Said::Left(_)) => return Err(DEAF),
                 _ => {}
             }
         }
@@ -299,7 +305,7 @@ impl Task {
                 Some(Said::Left(channel)) => {
                     let name = name_in(&channel, &self.stem).unwrap_or_default();
                     if !self.following.left(name) {
-                        return Err(StoreError::Unavailable("unsubscribed by the server").into());
+                        return Err(DEAF.into());
                     }
                 }
                 Some(Said::Refused(error)) => return Err(refused(&error).into()),

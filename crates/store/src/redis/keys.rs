@@ -53,6 +53,11 @@ impl Keys {
         }
     }
 
+    /// What stands in front of every key.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     fn stem(&self, partition: Partition) -> &str {
         // A partition that the layout does not have reaches no data: its stem has no owner.
         self.stems

@@ -4,7 +4,9 @@ use redis::{Pipeline, Value, cmd};
 use sparkway_protocol::Partitions;
 use sparkway_protocol::id::ID_EPOCH_MS;
 
+use super::core::Core;
 use super::keys::{self, Keys};
+use super::link::Live;
 use super::reply::{bytes_of, list_of, text_of};
 use super::router::{Lane, Repeat, Router};
 use super::settings::RedisSettings;
@@ -36,9 +38,31 @@ pub(super) async fn settle(
     } else {
         Partitions::ONE
     });
-    let key = Keys::cfg(&settings.key_prefix);
-    let cluster_key: [u8; 32] = rand::random();
-    let build = |_: &super::link::Live| {
+    let found = write_missing(router, &settings.key_prefix, wanted, &rand::random()).await?;
+    compare(&found, settings.partitions)
+}
+
+/// Writes again what a server without its data has lost, so that a node that starts later lays it
+/// out as it was and signs with the same key.
+pub(super) async fn affirm(core: &Core) -> Result<(), StoreError> {
+    let (layout, key) = (core.layout, &core.cluster_key);
+    let found = write_missing(&core.router, core.keys.prefix(), layout, key).await?;
+    let stored = compare(&found, Some(layout))?;
+    if stored.cluster_key == *key {
+        Ok(())
+    } else {
+        Err(StoreError::Layout("cluster_key of the data".to_owned()))
+    }
+}
+
+async fn write_missing(
+    router: &Router,
+    prefix: &str,
+    partitions: Partitions,
+    cluster_key: &[u8; 32],
+) -> Result<Vec<Value>, StoreError> {
+    let key = Keys::cfg(prefix);
+    let build = |_: &Live| {
         let mut pipeline = Pipeline::new();
         let mut once = |field: &str, value: &[u8]| {
             let mut set = cmd("HSETNX");
@@ -46,17 +70,16 @@ pub(super) async fn settle(
             pipeline.add_command(set);
         };
         once("layout", VERSION.as_bytes());
-        once("partitions", wanted.count().to_string().as_bytes());
+        once("partitions", partitions.count().to_string().as_bytes());
         once("hash", HASH.as_bytes());
         once("id_epoch_ms", ID_EPOCH_MS.to_string().as_bytes());
-        once("cluster_key", &cluster_key);
+        once("cluster_key", cluster_key);
         pipeline.cmd("HGETALL").arg(&key);
         pipeline
     };
     let slot = keys::slot(&key);
     let mut answers = router.call(Lane::Quick, slot, Repeat::Safe, build).await?;
-    let found = answers.pop().and_then(list_of).unwrap_or_default();
-    compare(&found, settings.partitions)
+    Ok(answers.pop().and_then(list_of).unwrap_or_default())
 }
 
 fn compare(found: &[Value], wanted: Option<Partitions>) -> Result<Layout, StoreError> {

@@ -5,6 +5,7 @@ use sparkway_protocol::{NodeId, Partition, SessionId, UserId};
 
 use super::core::Core;
 use super::keys;
+use super::layout;
 use super::reply::{bytes_of, list_of, text_of};
 use super::router::Lane;
 use super::scripts;
@@ -35,7 +36,12 @@ impl Core {
             .arg(lease.node.as_str())
             .arg(lease_ms.max(1))
             .arg(load);
-        self.ask_nodes(command).await.map(drop)
+        self.ask_nodes(command).await?;
+        // Every few seconds on every node: soon enough after a server came back empty.
+        if let Err(error) = layout::affirm(self).await {
+            tracing::error!(%error, "layout of the store is not this node's any more");
+        }
+        Ok(())
     }
 
     /// See [`crate::Store::release`].

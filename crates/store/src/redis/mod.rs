@@ -227,7 +227,7 @@ impl Store for RedisStore {
     }
 
     fn lease(&self, lease: NodeLease, lease_ms: u64) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(self.core.lease(lease, lease_ms))
+        Box::pin(self.within(self.core.lease(lease, lease_ms)))
     }
 
     fn release(&self, node: NodeId) -> BoxFuture<'_, Result<(), StoreError>> {

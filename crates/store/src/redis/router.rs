@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::{Pipeline, Value};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::cluster::{SlotMap, ask_slots};
 use super::dial::Dialer;
@@ -148,7 +148,7 @@ impl Router {
                 return Err(fault.into());
             }
             sleep_until(again).await;
-            self.refresh(REFRESH_INTERVAL).await;
+            drop(timeout_at(deadline, self.refresh(REFRESH_INTERVAL)).await);
         }
     }
 

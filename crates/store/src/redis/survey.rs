@@ -33,6 +33,11 @@ impl Core {
                 found.0, found.1, oldest.0, oldest.1
             )));
         }
+        // Nobody follows a topic without a name. Without the right to announce, the append script
+        // would fail after its first write.
+        let mut announce = cmd(self.publish_word());
+        announce.arg(self.keys.channel_stem(partition)).arg("");
+        self.ask(Lane::Quick, partition, announce).await?;
         let mut policy = cmd("CONFIG");
         policy.arg("GET").arg("maxmemory-policy");
         // Hosted servers may not tell; then the operator has to know.

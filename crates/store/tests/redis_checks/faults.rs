@@ -248,3 +248,48 @@ async fn full_server_refuses_and_holds_nothing_half() {
         Ok(true)
     );
 }
+
+/// What a server does whose clock was set back, and what a node does whose clock is wrong: the
+/// partition's clock lies an hour ahead of both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clock_set_back_neither_repeats_ids_nor_forgets_digests() {
+    let server = Server::start(&[]);
+    let store = store(&server).await;
+    let room = topic("room:1");
+    let first = publish(&*store, message(&room, "x")).await;
+    let ahead = MessageId::at(first.unix_ms() + 3_600_000, Partition::default());
+    server.cli(&["SET", "sw:{ms3}:clock", &ahead.to_string()]);
+    let same = message(&room, "y");
+    let id = publish(&*store, same.clone()).await;
+    assert!(id > ahead);
+    let again = append(&*store, same).await.unwrap();
+    assert_eq!((again.id, again.duplicate), (id, true));
+    let next = publish(&*store, message(&room, "z")).await;
+    assert_eq!(next.get(), id.get() + MessageId::STEP, "it does not wait");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn message_that_cannot_be_stored_leaves_the_others_whole() {
+    let server = Server::start(&[]);
+    let store = store(&server).await;
+    let (good, bad) = (topic("good"), topic("bad"));
+    server.cli(&["SET", "sw:{ms3}:log:bad", "no stream"]);
+    for batch in [[&good, &bad, &good], [&bad, &good, &good]] {
+        let batch = batch.map(|topic| message(topic, "x")).to_vec();
+        let of_bad = batch.iter().position(|message| message.topic == bad);
+        let answers = store.append(Partition::default(), batch).await.unwrap();
+        for (at, answer) in answers.into_iter().enumerate() {
+            if Some(at) == of_bad {
+                let corrupt = matches!(answer, Err(WriteError::Store(StoreError::Corrupt(_))));
+                assert!(corrupt, "{answer:?}");
+            } else {
+                assert!(answer.is_ok(), "{answer:?}");
+            }
+        }
+    }
+    let stored = log(&*store, &good).await;
+    assert_eq!(stored.len(), 4);
+    assert!(stored.is_sorted_by(|older, newer| newer.prev == older.id));
+    assert_eq!(store.tip(good).await, Ok(stored[3].id));
+    assert_eq!(store.tip(bad).await, Ok(MessageId::ZERO));
+}

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use sparkway_protocol::{MessageId, Partition};
+use sparkway_protocol::{MessageId, NodeId, Partition};
 use sparkway_store::redis::RedisStore;
-use sparkway_store::{Hole, Store};
+use sparkway_store::{Hole, NodeLease, Store};
 
 use crate::redis_support::fixture::settings;
 use crate::redis_support::reader::{PATIENCE, Reader, message, publish, topic};
@@ -83,4 +83,23 @@ async fn flushed_server_goes_on_above_every_known_id() {
     assert!(after > lost);
     let holes = store.holes(Partition::default()).await.unwrap();
     assert!(holes.iter().any(|&hole| covers(hole, lost)), "{holes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn living_node_brings_layout_and_key_back_to_an_empty_server() {
+    let mut server = Server::start(&[]);
+    let old = store(&server).await;
+    let key = old.cluster_key().await.unwrap();
+    server.kill();
+    server.restart();
+    let lease = NodeLease {
+        node: NodeId::parse("node-1").unwrap(),
+        connections: 0,
+        spare_accepts_per_second: 0,
+        draining: false,
+    };
+    // As every node does every few seconds.
+    while old.lease(lease.clone(), 60_000).await.is_err() {}
+    let new = store(&server).await;
+    assert_eq!(new.cluster_key().await, Ok(key));
 }

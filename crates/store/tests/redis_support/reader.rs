@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sparkway_protocol::{Durability, Entry, MessageId, Partition, Payload, TopicName};
@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// How long something may take that must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) fn topic(name: &str) -> TopicName {
     TopicName::parse(name).unwrap()
@@ -48,19 +48,18 @@ pub(crate) async fn append(store: &dyn Store, message: Append) -> Result<Appende
 
 /// Appends one message, and repeats it for as long as the store does not answer.
 pub(crate) async fn publish(store: &dyn Store, message: Append) -> MessageId {
-    let repeating = async {
-        loop {
-            match append(store, message.clone()).await {
-                Ok(appended) => return appended.id,
-                Err(WriteError::Store(StoreError::Unavailable(_) | StoreError::NotReplicated)) => {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
-                Err(error) => panic!("{error}"),
+    let began = Instant::now();
+    loop {
+        match append(store, message.clone()).await {
+            Ok(appended) => return appended.id,
+            Err(WriteError::Store(StoreError::Unavailable(_) | StoreError::NotReplicated))
+                if began.elapsed() < PATIENCE =>
+            {
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
+            Err(error) => panic!("the store takes it in time: {error}"),
         }
-    };
-    let published = timeout(PATIENCE, repeating).await;
-    published.expect("the store takes it in time")
+    }
 }
 
 /// Publishes one message after the other, to each topic in turn, until it is stopped.
