@@ -4,6 +4,7 @@ mod fake;
 mod lifecycle;
 mod messages;
 mod publishing;
+mod tls;
 mod wire;
 
 use std::time::Duration;

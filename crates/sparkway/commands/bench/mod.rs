@@ -7,6 +7,8 @@ mod histogram;
 mod publish;
 mod report;
 mod resume;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

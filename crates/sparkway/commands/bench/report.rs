@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::crowd::Crowd;
 use super::histogram::Histogram;
@@ -11,7 +11,7 @@ use crate::exit::{Exit, Failure, Outcome};
 /// One result, built line by line.
 #[derive(Debug)]
 pub(super) struct Report {
-    fields: Map<String, Value>,
+    fields: Vec<(String, Value)>,
     is_clean: bool,
 }
 
@@ -19,7 +19,7 @@ impl Report {
     /// A report of this load over these sessions.
     pub(super) fn new(load: &str, crowd: &Crowd) -> Self {
         let mut report = Self {
-            fields: Map::new(),
+            fields: Vec::new(),
             is_clean: true,
         };
         report.put("load", load);
@@ -31,7 +31,7 @@ impl Report {
 
     /// A plain figure.
     pub(super) fn put(&mut self, name: &str, value: impl Into<Value>) {
-        self.fields.insert(name.to_owned(), value.into());
+        self.fields.push((name.to_owned(), value.into()));
     }
 
     /// A rate per second.
@@ -74,7 +74,8 @@ impl Report {
     pub(super) fn print(self, is_json: bool) -> Outcome {
         let mut out = std::io::stdout().lock();
         if is_json {
-            writeln!(out, "{}", json!(self.fields)).map_err(Failure::from)?;
+            let fields: Map<String, Value> = self.fields.into_iter().collect();
+            writeln!(out, "{}", Value::Object(fields)).map_err(Failure::from)?;
         } else {
             for (name, value) in &self.fields {
                 writeln!(out, "{name:<20} {}", line(value)).map_err(Failure::from)?;
@@ -88,11 +89,18 @@ impl Report {
     }
 }
 
+/// The fields of percentiles in the order people read them.
+const PERCENTILES: [&str; 6] = ["count", "p50_ms", "p90_ms", "p99_ms", "p999_ms", "max_ms"];
+
 fn line(value: &Value) -> String {
     match value {
-        Value::Object(fields) => fields
+        Value::Object(fields) => PERCENTILES
             .iter()
-            .map(|(name, value)| format!("{} {value}", name.trim_end_matches("_ms")))
+            .filter_map(|name| Some((name, fields.get(*name)?)))
+            .map(|(name, value)| match name.strip_suffix("_ms") {
+                Some(name) => format!("{name} {value} ms"),
+                None => format!("{name} {value}"),
+            })
             .collect::<Vec<_>>()
             .join("  "),
         Value::String(text) => text.clone(),
