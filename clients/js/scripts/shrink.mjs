@@ -1,20 +1,19 @@
-// Shortens the names of private members (they begin with an underscore) in what tsc has written. One run
-// over all files: the names agree between them, and the most frequent ones become the shortest.
-import { readdirSync } from 'node:fs';
+// Shortens the names of private members (they begin with an underscore) in what tsc has written. A trial
+// bundle of the core says which are frequent; then each file gets the same names.
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
-import { buildSync } from 'esbuild';
+import { buildSync, transformSync } from 'esbuild';
 
 const dist = fileURLToPath(new URL('../dist', import.meta.url));
-const files = readdirSync(dist, { recursive: true }).filter((name) => name.endsWith('.js'));
+const settings = { mangleProps: /^_[a-z]/, format: 'esm', target: 'es2020' };
 
-buildSync({
-  entryPoints: files.map((name) => join(dist, name)),
-  outdir: dist,
-  outbase: dist,
-  allowOverwrite: true,
-  format: 'esm',
-  target: 'es2020',
-  mangleProps: /^_[a-z]/,
-  logLevel: 'error',
-});
+const trial = buildSync({ ...settings, entryPoints: [join(dist, 'index.js')], bundle: true, write: false, mangleCache: {} });
+let { mangleCache } = trial;
+for (const name of readdirSync(dist, { recursive: true }).sort()) {
+  if (!name.endsWith('.js')) continue;
+  const path = join(dist, name);
+  const result = transformSync(readFileSync(path, 'utf8'), { ...settings, mangleCache });
+  mangleCache = result.mangleCache;
+  writeFileSync(path, result.code);
+}

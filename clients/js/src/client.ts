@@ -2,7 +2,7 @@ import type { Backoff } from './backoff.js';
 import { Calls } from './calls.js';
 import { json, payload, type Codec, type Frame } from './codec.js';
 import { Connection, type Close, type How, type State } from './connection.js';
-import { Cursor, order } from './cursor.js';
+import { Cursor } from './cursor.js';
 import { Emitter, onAbort, type Logger, type Off } from './emitter.js';
 import { refusal, SparkwayError } from './errors.js';
 import { Outbox, type Published, type QueueSettings } from './outbox.js';
@@ -90,7 +90,7 @@ export class Sparkway {
   private _subscriptions: Subscriptions;
   private _cursor = new Cursor();
   private _acked = new Set<string>();
-  private _inbox = new Map<string, string>();
+  private _inbox = new Map<string, number>();
   private _store?: Store;
   private _key: string;
   private _keptSession: Kept<SavedSession>;
@@ -346,7 +346,7 @@ export class Sparkway {
     else {
       this._cursor.reset(welcome.last_message_id);
       this._acked = new Set(this._cursor.ids());
-      if (how === 'lost') for (const [topic, after] of this._inbox) this._lost({ topic, reason: 'session_lost', after });
+      if (how === 'lost') for (const [topic, after] of this._inbox) this._lost({ topic, reason: 'session_lost', after: String(after) });
       this._inbox.clear();
     }
     this._flushNow();
@@ -419,10 +419,11 @@ export class Sparkway {
   }
 
   private _message(frame: Frame): void {
-    const { id, topic = '' } = frame;
+    const { topic = '' } = frame;
+    const id = Number(frame.id);
     const { message, fresh, known, caughtUp } = this._subscriptions.message(frame);
     const own = !known && topic[0] === '$'; // the gateway's own topics need no subscription
-    if (fresh || (own && !(id && order(id) <= order(this._inbox.get(topic) ?? '-1')))) {
+    if (fresh || (own && !(id <= this._inbox.get(topic)!))) {
       if (own && id) this._inbox.set(topic, id);
       this._emitter.emit('message', message);
     }

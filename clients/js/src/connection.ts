@@ -166,7 +166,7 @@ export class Connection {
       this._host._renewed(token);
     } catch (error) {
       if (turn !== this._turn) return;
-      this._report(error);
+      this._host._failed(thrown(error));
       this._timers.set('renew', STEADY_MS, () => void this.refresh());
     }
   }
@@ -222,17 +222,11 @@ export class Connection {
     this._credential = await fetchToken(this._settings.token, this._reason, this._signal());
   }
 
-  /** Tells what a callback threw. It is worth another try unless it is a SparkwayError that says otherwise. */
-  private _report(cause: unknown): SparkwayError {
-    const error = cause instanceof SparkwayError ? cause : new SparkwayError('callback_failed', String(cause), true, undefined, cause);
-    this._host._failed(error);
-    return error;
-  }
-
   private _failed(cause: unknown): void {
-    const error = this._report(cause);
-    if (!error.retryable) this._stop(error);
-    else this._down(1006, error.message);
+    const error = thrown(cause);
+    if (!error.retryable) return this._stop(error);
+    this._host._failed(error);
+    this._down(1006, error.message);
   }
 
   private _opened(): void {
@@ -413,6 +407,11 @@ export class Connection {
     this._host._stopped(error);
     if (error.code !== 'gave_up') this._loseSession();
   }
+}
+
+/** What a callback threw. It is worth another try unless it is a SparkwayError that says otherwise. */
+function thrown(cause: unknown): SparkwayError {
+  return cause instanceof SparkwayError ? cause : new SparkwayError('callback_failed', String(cause), true, undefined, cause);
 }
 
 function stopError({ code, reason }: Close): SparkwayError {

@@ -1,24 +1,20 @@
-/** An id's number. Ids are below 2^53, so a Number holds them exactly (protocol.md). */
-export const order = (id: string): number => Number(id);
-
 /**
  * How far the session has got: the newest id seen of each partition, which is the id modulo 16.
- * Any node can resume the session from it.
+ * Any node can resume the session from it. Ids are below 2^53, so a Number holds them exactly.
  */
 export class Cursor {
   private _newest = new Map<number, number>();
 
   /** Notes an id that was delivered. */
-  see(id: string): void {
-    const at = order(id);
-    const partition = at % 16;
-    if (!(at <= this._newest.get(partition)!)) this._newest.set(partition, at);
+  see(id: number): void {
+    const partition = id % 16;
+    if (!(id <= this._newest.get(partition)!)) this._newest.set(partition, id);
   }
 
   /** Starts anew from a start position: nothing, one id, or one per partition. */
   reset(ids?: string | string[] | null): void {
     this._newest.clear();
-    for (const id of ([] as string[]).concat(ids ?? [])) this.see(id);
+    for (const id of ([] as string[]).concat(ids ?? [])) this.see(Number(id));
   }
 
   /** The newest id of every partition heard from. */

@@ -24,6 +24,15 @@ export class SparkwayError extends Error {
   }
 }
 
+/** What `fn` gives; undefined when it throws. */
+export function attempt<T>(fn: () => T): T | undefined {
+  try {
+    return fn();
+  } catch {
+    return undefined;
+  }
+}
+
 /** The error that a `ws:error` frame describes. */
 export function refusal(data: any): SparkwayError {
   const { code = 'internal', message = code, retryable = false, retry_after: after } = data ?? {};

@@ -155,9 +155,7 @@ export class Outbox {
   }
 
   private _tooLarge(body: string | Uint8Array): boolean {
-    const limit = this._courier._limit();
-    if (body.length * 3 <= limit) return false; // no character takes more bytes
-    return (typeof body === 'string' ? new TextEncoder().encode(body) : body).length > limit;
+    return (typeof body === 'string' ? new TextEncoder().encode(body) : body).length > this._courier._limit();
   }
 
   /** The answer to `id`; false when it is not one of ours. */

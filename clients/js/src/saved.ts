@@ -1,4 +1,5 @@
 import type { Session } from './connection.js';
+import { attempt } from './errors.js';
 import type { SavedPublish } from './outbox.js';
 import type { SavedTopic } from './subscriptions.js';
 
@@ -24,13 +25,7 @@ export interface SavedQueue {
 }
 
 /** The page's own `sessionStorage`, where it is allowed. */
-export function tabStore(): Store | undefined {
-  try {
-    return globalThis.sessionStorage;
-  } catch {
-    return undefined;
-  }
-}
+export const tabStore = (): Store | undefined => attempt(() => globalThis.sessionStorage);
 
 /**
  * One kept value. It is taken out when it is read: in a duplicated tab, whose storage is a copy, it would
@@ -42,21 +37,13 @@ export class Kept<T> {
     private _key: string,
   ) {}
 
-  /** Keeps a value; it is not even made where there is no store. */
+  /** Keeps a value; it is not even made where there is no store. In a store that is full or forbidden nothing is kept. */
   put(make: () => T): void {
-    try {
-      this._store?.setItem(this._key, JSON.stringify(make()));
-    } catch {
-      // A full or forbidden store: then nothing outlives the page.
-    }
+    attempt(() => this._store?.setItem(this._key, JSON.stringify(make())));
   }
 
   peek(): T | undefined {
-    try {
-      return JSON.parse(this._store?.getItem(this._key) ?? 'null') ?? undefined;
-    } catch {
-      return undefined;
-    }
+    return attempt(() => JSON.parse(this._store!.getItem(this._key)!)) ?? undefined;
   }
 
   take(): T | undefined {
@@ -66,10 +53,6 @@ export class Kept<T> {
   }
 
   clear(): void {
-    try {
-      this._store?.removeItem(this._key);
-    } catch {
-      // As above.
-    }
+    attempt(() => this._store?.removeItem(this._key));
   }
 }

@@ -1,5 +1,4 @@
 import { payload, type Frame } from './codec.js';
-import { order } from './cursor.js';
 import { refusal, SparkwayError } from './errors.js';
 import { Timers } from './timers.js';
 import { Topic, type Loss, type Member, type Message, type TopicHost, type TopicOptions } from './topic.js';
@@ -16,7 +15,7 @@ const PER_REQUEST = 100;
 export interface SavedTopic {
   name: string;
   options: TopicOptions;
-  last?: string;
+  last?: number;
   until?: number;
 }
 
@@ -142,7 +141,7 @@ export class Subscriptions {
   }
 
   private _start(topic: Topic): { since?: string; rewind?: number } {
-    if (topic._last !== undefined) return topic._continues ? { since: topic._last } : {};
+    if (topic._last !== undefined) return topic._continues ? { since: topic.position } : {};
     const { since = 'now' } = topic._options;
     if (since instanceof Date) return { since: String(Math.max(0, (+since - ID_EPOCH_MS) * 4096)) };
     if (typeof since === 'object') return { rewind: since.rewind };
@@ -153,7 +152,7 @@ export class Subscriptions {
   private _subscribe(topics: Topic[], how: { since?: string; rewind?: number }): void {
     for (const topic of topics) {
       topic._have = 'asked';
-      topic._catching = how.since !== undefined || how.rewind !== undefined;
+      topic._catching = !!(how.since ?? how.rewind);
     }
     const asked = new Map(topics.map((topic) => [topic.name, topic]));
     this._host._call(
@@ -178,14 +177,14 @@ export class Subscriptions {
     topic._have = 'yes';
     const { _continues: continues, _last: last } = topic;
     topic._continues = undefined;
-    const at = String(position ?? 0);
-    if (how.since === undefined && how.rewind === undefined) topic._last = later(last, at);
-    else if (recovered === false && how.since !== undefined) {
+    const at = Number(position);
+    if (!topic._catching) topic._last = Math.max(last ?? 0, at);
+    else if (recovered === false && how.since) {
       // What is gone is reported once, here: the catch-up is not repeated after another cut.
       topic._until = undefined;
-      if (order(last ?? '0') > order(at)) topic._last = at;
+      if (last! > at) topic._last = at;
       topic._lose({ topic: topic.name, reason: continues ?? 'trimmed', after: how.since });
-    } else if (order(last ?? '0') < order(at)) topic._until = order(at);
+    } else if (at > (last ?? 0)) topic._until = at;
     topic._enter('live');
     this._host._flush();
   }
@@ -245,13 +244,11 @@ export class Subscriptions {
   /** Hands a message to its topic. `caughtUp` is false while the topic's log is read from further back. */
   message(frame: Frame): { message: Message; fresh: boolean; known: boolean; caughtUp: boolean } {
     const { id, topic: name = '', from } = frame;
+    const at = Number(id);
     const topic = this._topics.get(name);
-    const catchUp =
-      id !== undefined &&
-      !!topic &&
-      (order(id) <= topic._until! || (topic._have === 'asked' && !!topic._catching));
+    const catchUp = !!topic && !!at && (at <= topic._until! || (topic._have === 'asked' && !!topic._catching));
     const message: Message = { id, topic: name, data: payload(frame.data, frame), from: from as string | undefined, at: Number(frame.ts ?? Date.now()), replayed: this._replaying || catchUp };
-    const fresh = !!topic && !topic._stale && topic._deliver(message);
+    const fresh = !!topic && !topic._stale && topic._deliver(message, at);
     return { message, fresh, known: !!topic, caughtUp: !catchUp };
   }
 
@@ -306,8 +303,4 @@ export class Subscriptions {
 interface Grant {
   position?: string;
   recovered?: boolean;
-}
-
-function later(a: string | undefined, b: string): string {
-  return a !== undefined && order(a) >= order(b) ? a : b;
 }

@@ -1,3 +1,5 @@
+import { attempt } from './errors.js';
+
 /** Why the client asks for a token. */
 export type TokenReason = 'initial' | 'expired' | 'rejected';
 
@@ -13,11 +15,8 @@ export async function fetchToken(source: TokenSource | undefined, reason: TokenR
 
 /** When a JWT runs out (Unix ms); undefined for anything else. The signature is the server's business. */
 export function expiryOf(token: string | undefined): number | undefined {
-  try {
+  return attempt(() => {
     const claims = token!.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/');
-    const { exp } = JSON.parse(atob(claims));
-    return exp > 0 ? exp * 1000 : undefined;
-  } catch {
-    return undefined;
-  }
+    return JSON.parse(atob(claims)).exp * 1000 || undefined;
+  });
 }

@@ -1,5 +1,4 @@
 import { Emitter, onAbort, type Logger, type Off } from './emitter.js';
-import { order } from './cursor.js';
 import type { SparkwayError } from './errors.js';
 import type { Published } from './outbox.js';
 
@@ -120,7 +119,7 @@ export class Topic<T = any> {
 
   /** @internal */ _refs = 0;
   /** @internal */ _have: 'no' | 'asked' | 'yes' = 'no';
-  /** @internal Newest id delivered, or the position where the subscription began. */ _last?: string;
+  /** @internal Newest id delivered, or the position where the subscription began. */ _last?: number;
   /** @internal Asked from further back than now. */ _catching?: boolean;
   /** @internal A catch-up from the log is not complete before this id. */ _until?: number;
   /** @internal Nothing is delivered before the server has dropped the former subscription. */ _stale = false;
@@ -145,7 +144,7 @@ export class Topic<T = any> {
 
   /** Id of the newest message delivered, or where the subscription began. */
   get position(): string | undefined {
-    return this._last;
+    return this._last === undefined ? undefined : String(this._last);
   }
 
   /** Adds a listener; the result, or the signal, takes it off. */
@@ -228,7 +227,7 @@ export class Topic<T = any> {
 
   /** Keeps the position, for `since: 'saved'` after a reload. */
   savePosition(): void {
-    if (this._last) this._host._savePosition(this.name, this._last);
+    if (this.position) this._host._savePosition(this.name, this.position);
   }
 
   /** Gives back one `Sparkway.topic` call; after the last one, and a second, the subscription ends. */
@@ -244,13 +243,10 @@ export class Topic<T = any> {
   }
 
   /** @internal Hands a message on, in order; false when it was delivered before. */
-  _deliver(message: Message<T>): boolean {
-    const { id } = message;
-    if (id !== undefined) {
-      if (this._last !== undefined && order(id) <= order(this._last)) return false;
-      this._last = id;
-      if (order(id) >= this._until!) this._until = undefined;
-    }
+  _deliver(message: Message<T>, id: number): boolean {
+    if (id <= this._last!) return false;
+    if (id) this._last = id;
+    if (id >= this._until!) this._until = undefined;
     if (!this._held) this._emitter.emit('message', message);
     else if (this._held.push(message) > HELD) {
       this._held.shift();
@@ -267,7 +263,7 @@ export class Topic<T = any> {
   /** @internal A gap the server reported; the same one again is no news. */
   _gap(loss: Loss): void {
     const key = JSON.stringify(loss);
-    if (loss.reason === 'rewound' && loss.after && order(loss.after) < order(this._last ?? '0')) this._last = loss.after;
+    if (loss.reason === 'rewound' && Number(loss.after) < this._last!) this._last = Number(loss.after);
     if (this._lastGap === key) return;
     this._lastGap = key;
     this._lose(loss);

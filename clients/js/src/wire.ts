@@ -1,3 +1,5 @@
+import { attempt } from './errors.js';
+
 /** What the client needs of a WebSocket: the browser's, Node's, or the one of npm `ws`. */
 export interface SocketLike {
   binaryType: string;
@@ -72,12 +74,8 @@ export class Wire {
   /** Closes silently: nothing is reported. `code` 0 is an abort. */
   close(code: number, reason: string): void {
     const socket = this._release();
-    try {
-      if (!code && socket?.terminate) socket.terminate();
-      else socket?.close(code || undefined, reason);
-    } catch {
-      // A socket that refuses to be closed is gone already.
-    }
+    // A socket that refuses to be closed is gone already.
+    attempt(() => (!code && socket?.terminate ? socket.terminate() : socket?.close(code || undefined, reason)));
   }
 
   private _end(code: number, reason: string): void {
