@@ -195,8 +195,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeLease>, StoreError>>;
 
     /// Detaches the sessions of nodes whose lease ran out (their window begins now) and removes
-    /// detached sessions whose deadline passed. Each expired session is returned by exactly one
-    /// call in the cluster. Handles at most `limit` of each; call again while it returns as many.
+    /// detached sessions whose deadline passed; one that was detached only by a lapsed lease, and
+    /// whose owner holds a lease again by then, is attached again instead. Each expired session is
+    /// returned by exactly one call in the cluster. Handles at most `limit` of each; call again while it returns as many.
     ///
     /// # Errors
     /// [`StoreError`]: nothing is lost; the next sweep goes on.

@@ -174,6 +174,10 @@ impl Run {
             assert!(page.entries.len() <= limit);
             assert_eq!(page.more, page.entries.len() == limit);
             entries.extend(page.entries);
+            assert!(
+                entries.len() <= self.positions.len(),
+                "each entry is in one page"
+            );
             match entries.last() {
                 Some(newest) if page.more => from = newest.id,
                 _ => break,

@@ -196,6 +196,28 @@ pub(super) async fn former_owner_is_told(fixture: &dyn Fixture) {
     assert_eq!(told(&mut control, session).await, expected);
 }
 
+/// Its lease ran out, but it may still hold the connection.
+pub(super) async fn former_owner_without_a_lease_is_told(fixture: &dyn Fixture) {
+    let (bench, other) = (Bench::new(fixture), Bench::new(fixture));
+    let (stalled, owner) = (bench.node().await, bench.node().await);
+    let mut control = bench.store.control(&stalled);
+    listening(&other, &mut control, &stalled).await;
+    let record = bench.open(&stalled).await;
+    bench.store.release(stalled).await.unwrap();
+    until("the session is detached", async || {
+        let swept = other.store.sweep(bench.partition, 60_000, 10).await;
+        assert_eq!(swept, Ok(vec![]));
+        (!bench.load(record.session).await.unwrap().attached).then_some(())
+    })
+    .await;
+    let claimed = other.store.claim(claim(record.session, 1, &owner)).await;
+    let claimed = claimed.unwrap();
+    assert_eq!(claimed.former_owner, None, "it was not attached");
+    let (session, epoch) = (record.session, claimed.record.epoch);
+    let expected = Control::Superseded { session, epoch };
+    assert_eq!(told(&mut control, session).await, expected);
+}
+
 pub(super) async fn only_one_survives_of_many_opens(fixture: &dyn Fixture) {
     let nodes = [Bench::new(fixture), Bench::new(fixture)];
     let names = [nodes[0].node().await, nodes[0].node().await];

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sparkway_protocol::{Epoch, SessionId};
 
-use super::fixture::{Fixture, until};
+use super::fixture::{Fixture, PATIENCE, until};
 use super::sample::{Bench, claim, detach, fenced, ids, kept_long, node};
 use crate::{Remember, SessionRecord, WriteError};
 
@@ -98,7 +98,8 @@ pub(super) async fn nothing_of_the_former_owner_is_stored_after_the_claim(fixtur
         let claimed = other.store.claim(claim(record.session, 1, &owner)).await;
         assert!(claimed.is_ok());
         let at_claim = ids(&other.log(&topic).await);
-        publisher.await.unwrap();
+        let end = tokio::time::timeout(PATIENCE, publisher).await;
+        end.expect("the publisher is fenced in the end").unwrap();
         assert_eq!(ids(&other.log(&topic).await), at_claim);
         assert_eq!(at_claim.len(), stored.load(Ordering::Relaxed));
     }

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use sparkway_protocol::SessionId;
 
 use super::fixture::{Fixture, until};
-use super::sample::{Bench, claim, detach, node};
+use super::sample::{Bench, LEASE_MS, claim, detach, node};
 use crate::{Expired, NodeLease, Remember};
 
 /// Sweeps until `wanted` sessions expired; fails when it takes too long.
@@ -84,6 +84,37 @@ pub(super) async fn lapsed_lease_detaches_sessions(fixture: &dyn Fixture) {
     // It can be taken up again; nobody is left to be told.
     let claimed = bench.store.claim(claim(lost.session, 1, &alive)).await;
     assert_eq!(claimed.unwrap().former_owner, None);
+}
+
+/// A node that stalled for longer than its lease still holds its connections.
+pub(super) async fn node_that_comes_back_keeps_its_sessions(fixture: &dyn Fixture) {
+    let (bench, other) = (Bench::new(fixture), Bench::new(fixture));
+    let stalled = node();
+    bench.lease(&stalled, 300).await;
+    let record = bench.open(&stalled).await;
+    fixture.advance(300).await;
+    let sweep = async || {
+        let swept = other.store.sweep(bench.partition, 300, 10).await.unwrap();
+        assert!(swept.is_empty(), "{swept:?}");
+        bench.load(record.session).await.unwrap()
+    };
+    until("the session is detached", async || {
+        (!sweep().await.attached).then_some(())
+    })
+    .await;
+    bench.lease(&stalled, LEASE_MS).await;
+    fixture.advance(300).await;
+    until("the session is attached again", async || {
+        sweep().await.attached.then_some(())
+    })
+    .await;
+    assert_eq!(sweep().await, record);
+    // It is a session of its node as before.
+    bench.store.release(stalled).await.unwrap();
+    until("the session is detached again", async || {
+        (!sweep().await.attached).then_some(())
+    })
+    .await;
 }
 
 pub(super) async fn released_lease_detaches_sessions(fixture: &dyn Fixture) {

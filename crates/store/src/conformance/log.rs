@@ -54,6 +54,7 @@ pub(super) async fn page_that_holds_limit_entries_has_more(fixture: &dyn Fixture
         let page = bench.page(&topic, after, 3).await;
         assert_eq!(page.more, page.entries.len() == 3);
         read.extend(ids(&page.entries));
+        assert!(read.len() <= all.len(), "each entry is in one page");
         match page.entries.last() {
             Some(newest) if page.more => after = newest.id,
             _ => break,

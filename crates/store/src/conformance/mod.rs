@@ -108,6 +108,7 @@ suite! { $
         session_without_user_round_trips,
         odd_user_and_node_names_round_trip,
         repeated_open_is_one_session,
+        late_repeat_of_an_open_takes_nothing_back,
         cursors_and_subscriptions_round_trip,
         remember_changes_only_what_it_names,
         ended_session_is_gone,
@@ -122,6 +123,7 @@ suite! { $
         claims_of_two_nodes_with_one_nonce_are_two,
         two_claims_at_once_leave_one_owner,
         former_owner_is_told,
+        former_owner_without_a_lease_is_told,
         only_one_survives_of_many_opens,
         owner_of_a_removed_session_is_told,
         removed_session_is_not_written_again,
@@ -132,6 +134,7 @@ suite! { $
     lease {
         leases_show_what_nodes_say_of_themselves,
         lapsed_lease_detaches_sessions,
+        node_that_comes_back_keeps_its_sessions,
         released_lease_detaches_sessions,
         sessions_of_a_claimed_node_are_not_detached,
         expired_session_is_told_to_exactly_one_sweeper,

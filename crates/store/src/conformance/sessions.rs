@@ -6,7 +6,7 @@ use sparkway_protocol::{
 
 use super::fixture::Fixture;
 use super::log::odd_names;
-use super::sample::{Bench, detach};
+use super::sample::{Bench, claim, detach};
 use crate::{Open, Remember, SessionRecord, Subscription};
 
 /// What a record says apart from the order of its lists.
@@ -108,6 +108,22 @@ pub(super) async fn repeated_open_is_one_session(fixture: &dyn Fixture) {
     assert_eq!(held.epoch, first.epoch);
     let change = Remember::nothing(record.session, first.epoch);
     assert_eq!(bench.store.remember(change).await, Ok(()));
+}
+
+pub(super) async fn late_repeat_of_an_open_takes_nothing_back(fixture: &dyn Fixture) {
+    let (bench, other) = (Bench::new(fixture), Bench::new(fixture));
+    let (former, owner) = (bench.node().await, bench.node().await);
+    let record = bench.record(&former);
+    let open = || Open {
+        record: record.clone(),
+        only_one: false,
+    };
+    bench.store.open(open()).await.unwrap();
+    let claimed = other.store.claim(claim(record.session, 1, &owner)).await;
+    let claimed = claimed.unwrap().record;
+    let again = bench.store.open(open()).await.unwrap();
+    assert!(again.epoch < claimed.epoch, "what it may do is fenced");
+    assert_eq!(bench.load(record.session).await, Some(claimed));
 }
 
 pub(super) async fn cursors_and_subscriptions_round_trip(fixture: &dyn Fixture) {

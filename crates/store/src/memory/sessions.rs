@@ -31,6 +31,8 @@ pub(super) struct Sessions {
 struct Kept {
     record: SessionRecord,
     deadline_ms: Option<u64>,
+    /// It is detached only because its owner's lease ran out: the owner may still serve it.
+    is_orphan: bool,
     /// The claim that made the owner, so that its repeat is recognised.
     claim: Option<LastClaim>,
 }
@@ -107,7 +109,8 @@ impl Sessions {
         record.epoch = Epoch(record.epoch.0 + 1);
         let before = std::mem::replace(&mut record.owner, claim.node.clone());
         let was_attached = std::mem::replace(&mut record.attached, true);
-        let former_owner = was_attached.then_some(before);
+        let was_orphan = std::mem::replace(&mut kept.is_orphan, false);
+        let former_owner = was_attached.then(|| before.clone());
         kept.claim = Some(LastClaim {
             nonce: claim.nonce,
             former_owner: former_owner.clone(),
@@ -116,15 +119,13 @@ impl Sessions {
         if let Some(deadline_ms) = kept.deadline_ms.take() {
             self.deadlines.remove(&(deadline_ms, claim.session));
         }
-        if let Some(former) = &former_owner {
-            self.disown(former, claim.session);
-            nodes.tell(
-                former,
-                &Control::Superseded {
-                    session: claim.session,
-                    epoch: record.epoch,
-                },
-            );
+        self.disown(&before, claim.session);
+        if was_attached || was_orphan {
+            let control = Control::Superseded {
+                session: claim.session,
+                epoch: record.epoch,
+            };
+            nodes.tell(&before, &control);
         }
         self.own(claim.node, claim.session);
         Ok(Claimed {
@@ -195,6 +196,7 @@ impl Sessions {
     pub(super) fn detach(&mut self, detach: Detach, now_ms: u64) -> Result<(), WriteError> {
         let kept = self.checked(detach.session, detach.epoch)?;
         move_cursors(&mut kept.record.cursors, detach.cursors);
+        kept.is_orphan = false;
         self.set_deadline(detach.session, now_ms.saturating_add(detach.window_ms));
         Ok(())
     }
@@ -227,6 +229,9 @@ impl Sessions {
             .take(limit)
             .collect();
         for session in orphans {
+            if let Some(kept) = self.kept.get_mut(&session) {
+                kept.is_orphan = true;
+            }
             self.set_deadline(session, now_ms.saturating_add(window_ms));
         }
         let late: Vec<_> = self
@@ -238,6 +243,9 @@ impl Sessions {
             .collect();
         late.into_iter()
             .filter_map(|session| {
+                if self.take_back(session, now_ms, nodes) {
+                    return None;
+                }
                 let record = self.take(session)?.record;
                 let left = record
                     .user
@@ -266,13 +274,31 @@ impl Sessions {
         self.disown(&owner, session);
     }
 
+    /// Attaches a session again whose owner lives after all: its connection still stands.
+    fn take_back(&mut self, session: SessionId, now_ms: u64, nodes: &Nodes) -> bool {
+        let Some(kept) = self.kept.get_mut(&session) else {
+            return false;
+        };
+        let lives = kept.is_orphan && nodes.holds(&kept.record.owner, now_ms);
+        if lives {
+            kept.is_orphan = false;
+            kept.record.attached = true;
+            let owner = kept.record.owner.clone();
+            if let Some(deadline_ms) = kept.deadline_ms.take() {
+                self.deadlines.remove(&(deadline_ms, session));
+            }
+            self.own(owner, session);
+        }
+        lives
+    }
+
     fn remove_for_another(&mut self, session: SessionId, now_ms: u64, nodes: &Nodes) {
         let Some(kept) = self.take(session) else {
             return;
         };
         self.removed.insert(session, now_ms);
         self.removed_order.push_back((now_ms, session));
-        if kept.record.attached {
+        if kept.record.attached || kept.is_orphan {
             let reason = CloseReason::Superseded;
             nodes.tell(&kept.record.owner, &Control::Close { session, reason });
         }
@@ -302,6 +328,7 @@ impl Sessions {
             Kept {
                 record,
                 deadline_ms: None,
+                is_orphan: false,
                 claim: None,
             },
         );
