@@ -7,6 +7,7 @@ use sparkway_protocol::{
 use crate::effect::{Counted, Effect, HistoryRequest};
 use crate::input::{StoreFailure, Surroundings};
 use crate::machine::{Effects, Session, State};
+use crate::subscribe::Wish;
 
 /// Thousandths of a frame that an ack costs: nothing answers it.
 const ACK_COST_MILLI: u64 = 50;
@@ -22,13 +23,31 @@ impl Session {
         around: &Surroundings<'_>,
         effects: &mut Effects,
     ) {
-        if !self.within_rate(&command, around, effects) {
+        let cost_milli = match command {
+            Command::Ack { .. } => ACK_COST_MILLI,
+            Command::Connect { .. }
+            | Command::Resume { .. }
+            | Command::Heartbeat { .. }
+            | Command::Ping { .. }
+            | Command::Refresh { .. }
+            | Command::Close { .. }
+            | Command::Subscribe { .. }
+            | Command::Unsubscribe { .. }
+            | Command::Publish { .. }
+            | Command::History { .. }
+            | Command::Presence { .. }
+            | Command::Call { .. } => FRAME_COST_MILLI,
+        };
+        if !self.within_rate(cost_milli, command.id(), around, effects) {
             return;
         }
         match &self.state {
             State::Waiting { .. } => self.first(command, around, effects),
-            State::Live(_) => self.in_use(command, around, effects),
-            State::Authenticating { .. } | State::Opening { .. } | State::Claiming { .. } => {
+            State::Live(live) if live.resuming.is_none() => self.in_use(command, around, effects),
+            State::Authenticating { .. }
+            | State::Opening { .. }
+            | State::Claiming { .. }
+            | State::Live(_) => {
                 let text = "the session is being set up";
                 refuse(effects, Code::NotConnected, text, command.id().cloned());
             }
@@ -44,41 +63,25 @@ impl Session {
         around: &Surroundings<'_>,
         effects: &mut Effects,
     ) {
-        let burst = around.settings.frames_burst;
-        let per_second = around.settings.frames_per_second;
-        let _ = self
-            .bucket
-            .take(FRAME_COST_MILLI, per_second, burst, around.now.mono_ms);
-        effects.push(Effect::Send(Event::Refused(refused)));
+        if self.within_rate(FRAME_COST_MILLI, refused.id.as_ref(), around, effects) {
+            effects.push(Effect::Send(Event::Refused(refused)));
+        }
         if matches!(self.state, State::Waiting { .. }) {
             self.close(CloseReason::NotConnected, false, effects);
         }
     }
 
+    /// Takes a frame's cost out of the bucket, or refuses the frame.
     fn within_rate(
         &mut self,
-        command: &Command,
+        cost_milli: u64,
+        id: Option<&FrameId>,
         around: &Surroundings<'_>,
         effects: &mut Effects,
     ) -> bool {
-        let cost = match command {
-            Command::Ack { .. } => ACK_COST_MILLI,
-            Command::Connect { .. }
-            | Command::Resume { .. }
-            | Command::Heartbeat { .. }
-            | Command::Ping { .. }
-            | Command::Refresh { .. }
-            | Command::Close { .. }
-            | Command::Subscribe { .. }
-            | Command::Unsubscribe { .. }
-            | Command::Publish { .. }
-            | Command::History { .. }
-            | Command::Presence { .. }
-            | Command::Call { .. } => FRAME_COST_MILLI,
-        };
         let settings = around.settings;
         let taken = self.bucket.take(
-            cost,
+            cost_milli,
             settings.frames_per_second,
             settings.frames_burst,
             around.now.mono_ms,
@@ -90,7 +93,7 @@ impl Session {
         self.refused = self.refused.saturating_add(1);
         effects.push(Effect::Count(Counted::FrameRateLimited));
         let text = format!("more than {} frames per second", settings.frames_per_second);
-        let mut refused = Refused::new(Code::RateLimited, text).answering(command.id().cloned());
+        let mut refused = Refused::new(Code::RateLimited, text).answering(id.cloned());
         refused.retry_after_ms = Some(wait_ms);
         effects.push(Effect::Send(Event::Refused(refused)));
         if self.refused >= REFUSED_IN_A_ROW {
@@ -152,10 +155,11 @@ impl Session {
                     live.leaving = Some(resume);
                 }
             }
-            Command::Subscribe { id, request } => self.subscribe(id, request, around, effects),
+            Command::Subscribe { id, request } => {
+                self.subscription(Wish::Join(id, request), around, effects);
+            }
             Command::Unsubscribe { id, topics } => {
-                self.begin();
-                effects.push(Effect::Unsubscribe { id, topics });
+                self.subscription(Wish::Leave(id, topics), around, effects);
             }
             Command::Publish { .. } => self.publish(command, effects),
             Command::History {
@@ -213,11 +217,16 @@ impl Session {
         }
     }
 
-    /// One answer came.
-    pub(crate) const fn finish(&mut self) {
-        if let Some(live) = self.live_mut() {
-            live.in_flight = live.in_flight.saturating_sub(1);
+    /// One answer came. Says whether anybody waits for it.
+    #[must_use]
+    pub(crate) const fn finish(&mut self) -> bool {
+        if let Some(live) = self.live_mut()
+            && let Some(rest) = live.in_flight.checked_sub(1)
+        {
+            live.in_flight = rest;
+            return true;
         }
+        false
     }
 
     pub(crate) fn answered(
@@ -226,7 +235,9 @@ impl Session {
         result: Result<Outcome, Code>,
         effects: &mut Effects,
     ) {
-        self.finish();
+        if !self.finish() {
+            return;
+        }
         match result {
             Ok(outcome) => acked(effects, id, outcome),
             Err(code) => refuse(effects, code, text_of(code), id),

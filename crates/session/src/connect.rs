@@ -10,6 +10,7 @@ use crate::command::refuse;
 use crate::effect::{Effect, OpenRequest};
 use crate::input::{AuthFailure, Identity, Opened, StoreFailure, Surroundings};
 use crate::machine::{Effects, Live, Session, State};
+use crate::subscribe::SubscriptionQueue;
 
 impl Session {
     pub(crate) fn connect(
@@ -78,6 +79,7 @@ impl Session {
         self.state = State::Live(Box::new(live));
         let welcome = Box::new(self.welcome(opened.positions, around));
         effects.push(Effect::Send(Event::Connected { id, welcome }));
+        self.tell_drain(effects);
     }
 
     pub(crate) fn welcome(&self, positions: Vec<MessageId>, around: &Surroundings<'_>) -> Welcome {
@@ -106,7 +108,9 @@ impl Session {
         dropped_topics: Vec<TopicName>,
         effects: &mut Effects,
     ) {
-        self.finish();
+        if !self.finish() {
+            return;
+        }
         let Some(live) = self.live_mut() else { return };
         match result {
             Ok(identity) if identity.user != live.user => {
@@ -120,7 +124,7 @@ impl Session {
             Ok(identity) => {
                 live.grants = identity.grants;
                 live.expires_at_ms = identity.expires_at_ms;
-                live.expiry_told = false;
+                live.expiry_told_ms = None;
                 live.topics.retain(|topic| !dropped_topics.contains(topic));
                 let expires_at_ms = live.expires_at_ms;
                 let outcome = sparkway_protocol::Outcome::Refreshed {
@@ -146,12 +150,13 @@ impl Live {
             user: None,
             grants: Box::default(),
             expires_at_ms: None,
-            expiry_told: false,
+            expiry_told_ms: None,
             epoch,
             generation,
             confirmed: generation,
             rotated_ms: now,
             control: 0,
+            control_acked: 0,
             rotation_control: None,
             heartbeat_ms: now,
             heartbeats_in_interval: 0,
@@ -162,6 +167,7 @@ impl Live {
             in_flight: 0,
             cursors: Cursors::default(),
             topics: Vec::new(),
+            queue: SubscriptionQueue::default(),
             leaving: None,
             resuming: None,
         }

@@ -31,9 +31,11 @@ impl Session {
             return;
         };
         live.bad_tokens = 0;
-        if !live.within_heartbeat_rate(around) {
+        if let Err(wait_ms) = live.within_heartbeat_rate(around) {
             let text = "more than 4 heartbeats per heartbeat_interval";
-            refuse(effects, Code::RateLimited, text, id);
+            let mut refused = Refused::new(Code::RateLimited, text).answering(id);
+            refused.retry_after_ms = Some(wait_ms);
+            effects.push(Effect::Send(Event::Refused(refused)));
             return;
         }
         live.heartbeat_ms = around.now.mono_ms;
@@ -47,7 +49,8 @@ impl Session {
         let changed = updated_token.is_some() || updated_interval_ms.is_some();
         let control = changed.then(|| live.next_control());
         if updated_token.is_some() {
-            live.rotation_control = Some(live.control);
+            // Offered again: the ack of any frame that carried it will do.
+            live.rotation_control.get_or_insert(live.control);
         }
         effects.push(Effect::Send(Event::HeartbeatAck {
             id,
@@ -82,12 +85,14 @@ impl Session {
                 if around.now.mono_ms >= live.heartbeat_deadline(around) {
                     effects.push(Effect::Count(Counted::HeartbeatTimeout));
                     self.close(CloseReason::HeartbeatTimeout, true, effects);
-                } else if !live.expiry_told {
-                    live.expiry_told = true;
-                    let mut refused =
-                        Refused::new(Code::TokenExpired, "token: expired, refresh it");
-                    refused.retry_after_ms = None;
-                    effects.push(Effect::Send(Event::Refused(refused)));
+                } else if live.expiry_told_ms.is_none() {
+                    live.expiry_told_ms = Some(around.now.mono_ms);
+                    refuse(
+                        effects,
+                        Code::TokenExpired,
+                        "token: expired, refresh it",
+                        None,
+                    );
                 } else {
                     self.close(CloseReason::TokenExpired, true, effects);
                 }
@@ -157,7 +162,9 @@ impl Session {
 impl Live {
     fn heartbeat_deadline(&self, around: &Surroundings<'_>) -> u64 {
         let longest = self.interval_ms.max(self.interval_told_ms);
-        self.heartbeat_ms + 2 * longest + around.settings.heartbeat_grace_ms
+        self.heartbeat_ms
+            .saturating_add(longest.saturating_mul(2))
+            .saturating_add(around.settings.heartbeat_grace_ms)
     }
 
     pub(crate) fn deadline(&self, around: &Surroundings<'_>) -> u64 {
@@ -165,27 +172,30 @@ impl Live {
         let Some(expires_at_ms) = self.expires_at_ms else {
             return heartbeat;
         };
+        // The grace counts from the moment the client heard of it: a credential that ran out
+        // before its session was resumed, or a leap of the wall clock, must not cut it short.
         let expires_in = expires_at_ms.saturating_sub(around.now.unix_ms);
-        let grace = if self.expiry_told {
-            around.settings.expiry_grace_ms
-        } else {
-            0
-        };
-        let since = around.now.unix_ms.saturating_sub(expires_at_ms);
-        let expiry = (around.now.mono_ms + expires_in)
-            .saturating_add(grace)
-            .saturating_sub(since);
+        let expiry = self.expiry_told_ms.map_or_else(
+            || around.now.mono_ms.saturating_add(expires_in),
+            |told_ms| told_ms.saturating_add(around.settings.expiry_grace_ms),
+        );
         heartbeat.min(expiry)
     }
 
-    fn within_heartbeat_rate(&mut self, around: &Surroundings<'_>) -> bool {
+    /// # Errors
+    /// Milliseconds until the next heartbeat is answered.
+    fn within_heartbeat_rate(&mut self, around: &Surroundings<'_>) -> Result<(), u64> {
         let now = around.now.mono_ms;
-        if now.saturating_sub(self.interval_began_ms) >= self.interval_ms {
+        let passed = now.saturating_sub(self.interval_began_ms);
+        if passed >= self.interval_ms {
             self.interval_began_ms = now;
             self.heartbeats_in_interval = 0;
         }
         self.heartbeats_in_interval = self.heartbeats_in_interval.saturating_add(1);
-        self.heartbeats_in_interval <= HEARTBEATS_PER_INTERVAL
+        if self.heartbeats_in_interval <= HEARTBEATS_PER_INTERVAL {
+            return Ok(());
+        }
+        Err(self.interval_ms.saturating_sub(passed))
     }
 
     /// The client has used or acknowledged the newest token: the one before it is void.
@@ -235,14 +245,18 @@ impl Live {
         format!("c{}", self.control).into()
     }
 
-    /// An ack of a control frame; says whether it named one that was sent.
+    /// An ack of a control frame; says whether it named one that was sent and not yet acked.
     pub(crate) fn confirm_control(&mut self, control: &str, effects: &mut Effects) -> bool {
         let number = control
             .strip_prefix('c')
+            .filter(|digits| digits.bytes().all(|symbol| symbol.is_ascii_digit()))
             .and_then(|digits| digits.parse::<u32>().ok());
-        let Some(number) = number.filter(|&number| number >= 1 && number <= self.control) else {
+        let sent = self.control_acked.saturating_add(1)..=self.control;
+        let Some(number) = number.filter(|number| sent.contains(number)) else {
             return false;
         };
+        self.control_acked = number;
+        // Frames arrive in order: who has a later one has the one with the token too.
         if self
             .rotation_control
             .is_some_and(|rotation| number >= rotation)

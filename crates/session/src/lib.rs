@@ -27,6 +27,8 @@ mod heartbeat;
 mod publish;
 mod resume;
 mod subscribe;
+#[cfg(test)]
+mod tests;
 
 pub use cursor::Cursors;
 pub use effect::{

@@ -4,6 +4,7 @@ use sparkway_protocol::{Epoch, Event, FrameId, LastSeen, SessionId, TopicName, U
 
 use crate::effect::Effect;
 use crate::input::{Input, Surroundings};
+use crate::subscribe::{Left, SubscriptionQueue};
 use crate::{Bucket, Cursors, Identity};
 
 /// One connection's session. It lives as long as its connection; what survives lies in the store.
@@ -15,6 +16,8 @@ pub struct Session {
     /// Frames refused in a row for their rate.
     pub(crate) refused: u16,
     opened_ms: u64,
+    /// A drain that is to be told once the session is in use, with the time to come back after.
+    draining: Option<u64>,
 }
 
 /// What the machine waits for.
@@ -43,13 +46,16 @@ pub(crate) struct Live {
     pub(crate) user: Option<UserId>,
     pub(crate) grants: Box<str>,
     pub(crate) expires_at_ms: Option<u64>,
-    pub(crate) expiry_told: bool,
+    /// When the client was told that its credential ran out, in monotonic milliseconds.
+    pub(crate) expiry_told_ms: Option<u64>,
     pub(crate) epoch: Epoch,
     pub(crate) generation: u32,
     pub(crate) confirmed: u32,
     pub(crate) rotated_ms: u64,
-    /// The last control frame that waits for its ack.
+    /// The number of the last control frame.
     pub(crate) control: u32,
+    /// The newest control frame that the client acknowledged.
+    pub(crate) control_acked: u32,
     pub(crate) rotation_control: Option<u32>,
     pub(crate) heartbeat_ms: u64,
     pub(crate) heartbeats_in_interval: u8,
@@ -60,6 +66,7 @@ pub(crate) struct Live {
     pub(crate) in_flight: usize,
     pub(crate) cursors: Cursors,
     pub(crate) topics: Vec<TopicName>,
+    pub(crate) queue: SubscriptionQueue,
     pub(crate) leaving: Option<bool>,
     /// Set from the claim until `resume_ack` is sent.
     pub(crate) resuming: Option<Box<Resuming>>,
@@ -70,6 +77,8 @@ pub(crate) struct Live {
 pub(crate) struct Resuming {
     pub(crate) id: Option<FrameId>,
     pub(crate) dropped_topics: Vec<TopicName>,
+    /// What the client said it has: its cursors, once the store has shown that such ids exist.
+    pub(crate) named: Cursors,
 }
 
 /// The effects of a step are pushed here; the caller keeps the buffer.
@@ -87,6 +96,7 @@ impl Session {
             bucket: Bucket::full(around.settings.frames_burst, around.now.mono_ms),
             refused: 0,
             opened_ms: around.now.mono_ms,
+            draining: None,
         }
     }
 
@@ -170,12 +180,14 @@ impl Session {
             Input::Claimed(result) => self.claimed(result, around, effects),
             Input::Attached(result) => self.attached(result, around, effects),
             Input::ReplayDone { replayed } => {
-                effects.push(Effect::Send(Event::ReplayDone { replayed }));
+                if self.is_up() {
+                    effects.push(Effect::Send(Event::ReplayDone { replayed }));
+                }
             }
             Input::Stored { id, result } => self.stored(id, result, effects),
-            Input::Subscribed { id, result } => self.subscribed(id, result, effects),
+            Input::Subscribed { id, result } => self.subscribed(id, result, around, effects),
             Input::Unsubscribed { id, topics, result } => {
-                self.unsubscribed(id, topics, result, effects);
+                self.unsubscribed(id, Left { topics, result }, around, effects);
             }
             Input::Answered { id, result } => self.answered(id, result, effects),
             Input::Refreshed {
@@ -193,8 +205,9 @@ impl Session {
             }
             Input::Disconnect(reason) => self.disconnect(reason, effects),
             Input::Drain { reconnect_after_ms } => {
-                if self.is_live() {
-                    effects.push(Effect::Send(Event::Drain { reconnect_after_ms }));
+                self.draining = Some(reconnect_after_ms);
+                if self.is_up() {
+                    self.tell_drain(effects);
                 }
             }
             Input::Interval {
@@ -211,6 +224,18 @@ impl Session {
 }
 
 impl Session {
+    /// Whether the client has its `connect_ack` or `resume_ack`.
+    fn is_up(&self) -> bool {
+        self.live().is_some_and(|live| live.resuming.is_none())
+    }
+
+    /// Tells a drain of which the client has not heard.
+    pub(crate) fn tell_drain(&mut self, effects: &mut Effects) {
+        if let Some(reconnect_after_ms) = self.draining.take() {
+            effects.push(Effect::Send(Event::Drain { reconnect_after_ms }));
+        }
+    }
+
     pub(crate) const fn live(&self) -> Option<&Live> {
         match &self.state {
             State::Live(live) => Some(live),

@@ -46,7 +46,9 @@ impl Session {
         result: Result<Option<(MessageId, bool)>, StoreFailure>,
         effects: &mut Effects,
     ) {
-        self.finish();
+        if !self.finish() {
+            return;
+        }
         match result {
             Ok(stored) => {
                 let duplicate = stored.is_some_and(|(_, duplicate)| duplicate);

@@ -1,7 +1,7 @@
 //! Take a session up again, on whatever node.
 
 use sparkway_protocol::event::ResumeFailure;
-use sparkway_protocol::{CloseReason, Command, Epoch, Event, FrameId, LastSeen};
+use sparkway_protocol::{CloseReason, Command, Epoch, Event, FrameId, LastSeen, MessageId};
 
 use crate::Cursors;
 use crate::command::is_plausible;
@@ -70,15 +70,10 @@ impl Session {
         live.topics = claimed.topics;
         live.cursors = stored.cursors;
         let positions = positions(&last, &live.cursors);
-        if let Some(positions) = &positions {
-            // What the client names, it has.
-            positions.ids().iter().for_each(|&id| {
-                live.cursors.advance(id);
-            });
-        }
         live.resuming = Some(Box::new(Resuming {
             id,
             dropped_topics: claimed.dropped_topics,
+            named: Cursors::from_ids(named(&last)),
         }));
         self.id = stored.session;
         self.state = State::Live(Box::new(live));
@@ -105,6 +100,12 @@ impl Session {
             self.close(CloseReason::TryAgain, true, effects);
             return;
         };
+        // What the client names, it has; but no id that was never given may become a cursor: a
+        // later resume would begin behind messages that the client never saw.
+        let reached = Cursors::from_ids(&restored.positions);
+        for &id in resuming.named.ids() {
+            live.cursors.advance(id.min(reached.of(id.partition())));
+        }
         let control = live.next_control();
         live.rotation_control = Some(live.control);
         let welcome = Box::new(self.welcome(restored.positions, around));
@@ -117,6 +118,7 @@ impl Session {
             dropped_topics: resuming.dropped_topics,
         }));
         effects.push(Effect::Replay);
+        self.tell_drain(effects);
     }
 
     pub(crate) fn superseded(&mut self, epoch: Epoch, effects: &mut Effects) {
@@ -142,16 +144,23 @@ impl Session {
 /// Where the replay starts: per partition what the client named, else the stored cursor. `None`
 /// when the client named nothing at all.
 fn positions(last: &LastSeen, stored: &Cursors) -> Option<Cursors> {
-    let named: &[_] = match last {
-        LastSeen::Unknown | LastSeen::Invalid => return None,
-        LastSeen::One(id) => std::slice::from_ref(id),
-        LastSeen::Many(ids) => ids,
-    };
-    let mut positions = Cursors::from_ids(named);
+    if matches!(last, LastSeen::Unknown | LastSeen::Invalid) {
+        return None;
+    }
+    let mut positions = Cursors::from_ids(named(last));
     for &id in stored.ids() {
-        if positions.of(id.partition()) == sparkway_protocol::MessageId::ZERO {
+        if positions.of(id.partition()) == MessageId::ZERO {
             positions.advance(id);
         }
     }
     Some(positions)
+}
+
+/// The ids that the client says it has.
+const fn named(last: &LastSeen) -> &[MessageId] {
+    match last {
+        LastSeen::Unknown | LastSeen::Invalid => &[],
+        LastSeen::One(id) => std::slice::from_ref(id),
+        LastSeen::Many(ids) => ids.as_slice(),
+    }
 }
