@@ -102,7 +102,6 @@ impl Connection {
             .at(self.format)
             .inc();
         self.update_deadline();
-        self.worker.deadlines().watch(&self.handle);
         let mut effects = Vec::new();
         let end = loop {
             let want_read = self.session.wants_frames(&self.worker.shared.around())
@@ -206,8 +205,11 @@ impl Connection {
     fn update_deadline(&self) {
         let around = self.worker.shared.around();
         let look_ms = around.now.mono_ms + LOOK_MS;
-        self.handle
-            .set_deadline(self.session.deadline(&around).min(look_ms));
+        let deadline_ms = self.session.deadline(&around).min(look_ms);
+        self.handle.set_deadline(deadline_ms);
+        if deadline_ms < self.handle.watched_ms() {
+            self.worker.deadlines().watch(&self.handle);
+        }
     }
 
     /// Tells the client in its own form.

@@ -11,8 +11,9 @@ use crate::handle::Handle;
 /// How often a worker looks at its deadlines, in milliseconds: they are met this late at most.
 pub(crate) const TICK_MS: u64 = 100;
 
-/// Connections by the time at which they want to be looked at. Each stands here once; a heartbeat
-/// only moves the deadline in its handle, and the entry follows when it comes up.
+/// Connections by the time at which they want to be looked at. Each has one entry that counts; a
+/// heartbeat only moves the deadline in its handle, and the entry follows when it comes up. A
+/// deadline that comes nearer gets a new entry; the old one is dropped when it comes up.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
     heap: BinaryHeap<Reverse<Due>>,
@@ -45,10 +46,15 @@ impl Ord for Due {
 }
 
 impl Deadlines {
-    /// Watches a connection from its present deadline on.
+    /// Looks at a connection at its present deadline, and not at the time noted before.
     pub(crate) fn watch(&mut self, handle: &Arc<Handle>) {
+        self.look_at(handle, handle.deadline_ms());
+    }
+
+    fn look_at(&mut self, handle: &Arc<Handle>, at_ms: u64) {
+        handle.set_watched(at_ms);
         self.heap.push(Reverse(Due {
-            at_ms: handle.deadline_ms(),
+            at_ms,
             handle: Arc::downgrade(handle),
         }));
     }
@@ -72,6 +78,9 @@ impl Deadlines {
             let Some(handle) = due.handle.upgrade() else {
                 continue;
             };
+            if due.at_ms != handle.watched_ms() {
+                continue;
+            }
             let wanted = handle.deadline_ms();
             let at_ms = if wanted <= now_ms {
                 handle.post(Input::Tick);
@@ -79,10 +88,7 @@ impl Deadlines {
             } else {
                 wanted
             };
-            self.heap.push(Reverse(Due {
-                at_ms,
-                handle: due.handle,
-            }));
+            self.look_at(&handle, at_ms);
         }
         if self.heap.capacity() > 4 * self.heap.len().max(64) {
             self.heap.shrink_to(2 * self.heap.len());
@@ -107,6 +113,18 @@ mod tests {
         assert!(handle.take_mail().is_empty());
         deadlines.tick(5000);
         assert_eq!(handle.take_mail().len(), 1);
+        handle.set_deadline(7000);
+        deadlines.watch(&handle);
+        handle.set_deadline(6500);
+        deadlines.watch(&handle);
+        deadlines.tick(6499);
+        assert!(handle.take_mail().is_empty());
+        deadlines.tick(6500);
+        assert_eq!(handle.take_mail().len(), 1, "a deadline may come nearer");
+        handle.set_deadline(9000);
+        deadlines.tick(8000);
+        assert!(handle.take_mail().is_empty(), "and is told once");
+        assert_eq!(deadlines.heap.len(), 1);
         drop(handle);
         deadlines.tick(100_000);
         assert!(deadlines.heap.is_empty());

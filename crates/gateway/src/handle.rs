@@ -14,6 +14,8 @@ pub(crate) struct Handle {
     mailbox: Mutex<Vec<Input>>,
     /// When the session wants a tick, in monotonic milliseconds. Read by the worker's deadlines.
     deadline_ms: AtomicU64,
+    /// When the worker's deadlines look at it next; `u64::MAX` before they do at all.
+    watched_ms: AtomicU64,
     /// Told when the outbox has room again, and when the connection ends.
     pub(crate) room: Notify,
 }
@@ -24,6 +26,7 @@ impl Handle {
             outbox: Arc::new(Outbox::new(outbox_bytes)),
             mailbox: Mutex::default(),
             deadline_ms: AtomicU64::new(u64::MAX),
+            watched_ms: AtomicU64::new(u64::MAX),
             room: Notify::new(),
         }
     }
@@ -48,5 +51,13 @@ impl Handle {
 
     pub(crate) fn deadline_ms(&self) -> u64 {
         self.deadline_ms.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_watched(&self, mono_ms: u64) {
+        self.watched_ms.store(mono_ms, Ordering::Relaxed);
+    }
+
+    pub(crate) fn watched_ms(&self) -> u64 {
+        self.watched_ms.load(Ordering::Relaxed)
     }
 }

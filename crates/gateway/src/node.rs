@@ -364,6 +364,8 @@ fn session_settings(settings: &Settings) -> sparkway_session::SessionSettings {
         resume_window_ms: millis(session.resume_window),
         connect_timeout_ms: millis(session.connect_timeout),
         token_rotation_ms: millis(session.token_rotation),
+        expiry_grace_ms: millis(session.expiry_grace),
+        keep_on_close: session.keep_on_close,
         topics_per_session: limits.topics_per_session,
         frames_per_second: limits.frames_per_second,
         frames_burst: limits.frames_burst,
