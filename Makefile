@@ -24,7 +24,7 @@ test: setup check ## everything that must hold: lints, unit, property, store, cl
 	python3 tests/docs/run.py
 
 bench: ## the measurements of benches/, as a table and as JSON in benches/results
-	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked -p sparkway -p benches
 	python3 benches/run.py
 
 fmt: ## format the sources

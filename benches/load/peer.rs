@@ -1,0 +1,300 @@
+//! One connection: a socket, what is half read or half written, and how far it is.
+
+use std::io::{self, Read as _, Write as _};
+use std::mem;
+
+use mio::net::TcpStream;
+use socket2::SockRef;
+
+use crate::speech::{Heard, Speech, Ticket};
+use crate::tally::Tally;
+use crate::wire::{self, Opcode};
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Not begun, or ended.
+    Away,
+    Upgrading,
+    Greeting,
+    Subscribing,
+    Live,
+    /// Asked to close; waits for the server's end.
+    Leaving,
+}
+
+/// One client of the load.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    stream: Option<TcpStream>,
+    pub(crate) stage: Stage,
+    /// The topic that it subscribes to.
+    pub(crate) topic: Option<u32>,
+    /// The number of the message that comes next.
+    pub(crate) next: u64,
+    pub(crate) ticket: Option<Ticket>,
+    last: Vec<u8>,
+    unacknowledged: u32,
+    partial: Vec<u8>,
+    unsent: Vec<u8>,
+}
+
+/// What every connection of a load has in common.
+#[derive(Debug)]
+pub(crate) struct Manner {
+    pub(crate) speech: Speech,
+    /// Messages after which a client acknowledges; 0 is never.
+    pub(crate) ack_every: u32,
+}
+
+impl Peer {
+    /// A client of `topic`. `phase` spreads the acknowledgements of the crowd.
+    pub(crate) const fn new(topic: Option<u32>, phase: u32) -> Self {
+        Self {
+            stream: None,
+            stage: Stage::Away,
+            topic,
+            next: 0,
+            ticket: None,
+            last: Vec::new(),
+            unacknowledged: phase,
+            partial: Vec::new(),
+            unsent: Vec::new(),
+        }
+    }
+
+    /// Takes a socket that is being connected and says what upgrades it.
+    pub(crate) fn begin(&mut self, stream: TcpStream, upgrade: &[u8]) {
+        self.stream = Some(stream);
+        self.stage = Stage::Upgrading;
+        self.partial.clear();
+        self.unsent = upgrade.to_vec();
+    }
+
+    /// Drops the socket with a reset, which the server sees at once.
+    pub(crate) fn reset(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            // A socket that is gone already needs none.
+            let _ = SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
+        }
+        self.stage = Stage::Away;
+        self.unsent.clear();
+    }
+
+    /// Asks to end the session for good.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub(crate) fn leave(&mut self) -> io::Result<()> {
+        if self.stage == Stage::Away {
+            return Ok(());
+        }
+        self.stage = Stage::Leaving;
+        let mut frame = Vec::new();
+        wire::close(&mut frame);
+        self.send(&frame)
+    }
+
+    /// Writes, or keeps what the socket does not take.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if !self.unsent.is_empty() {
+            self.unsent.extend(bytes);
+            return Ok(());
+        }
+        let sent = self.write(bytes)?;
+        self.unsent.extend(bytes.iter().skip(sent));
+        Ok(())
+    }
+
+    /// The socket takes more.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub(crate) fn writable(&mut self) -> io::Result<()> {
+        if self.unsent.is_empty() {
+            return Ok(());
+        }
+        let unsent = mem::take(&mut self.unsent);
+        let sent = self.write(&unsent)?;
+        self.unsent = unsent;
+        self.unsent.drain(..sent);
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(stream) = &mut self.stream else {
+            return Ok(bytes.len());
+        };
+        match stream.write(bytes) {
+            Ok(sent) => Ok(sent),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            // The connection is still being made.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The socket has something: reads it and acts on it.
+    ///
+    /// # Errors
+    /// The socket is broken or at its end.
+    pub(crate) fn readable(
+        &mut self,
+        buffer: &mut [u8],
+        manner: &Manner,
+        tally: &mut Tally,
+        now_ns: u64,
+    ) -> io::Result<()> {
+        loop {
+            let Some(stream) = &mut self.stream else {
+                return Ok(());
+            };
+            let read = match stream.read(buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            tally.reads += 1;
+            let bytes = buffer.get(..read).unwrap_or_default();
+            if self.partial.is_empty() {
+                let used = self.hear(bytes, manner, tally, now_ns)?;
+                self.partial.extend(bytes.iter().skip(used));
+            } else {
+                let mut whole = mem::take(&mut self.partial);
+                whole.extend_from_slice(bytes);
+                let used = self.hear(&whole, manner, tally, now_ns)?;
+                whole.drain(..used);
+                self.partial = whole;
+            }
+            // A short read took all: edge-triggered polling tells of whatever comes later.
+            if read < buffer.len() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes whole frames from the front; says how many bytes those were.
+    fn hear(
+        &mut self,
+        bytes: &[u8],
+        manner: &Manner,
+        tally: &mut Tally,
+        now_ns: u64,
+    ) -> io::Result<usize> {
+        let mut rest = bytes;
+        if self.stage == Stage::Upgrading {
+            let Some((end, accepted)) = wire::head(bytes) else {
+                return Ok(0);
+            };
+            if !accepted {
+                tally.problem(String::from_utf8_lossy(bytes).into_owned());
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            self.greet(manner, tally)?;
+            rest = bytes.get(end..).unwrap_or_default();
+        }
+        while let Some((opcode, payload, behind)) = wire::frame(rest) {
+            rest = behind;
+            match opcode {
+                Opcode::Text => {
+                    let heard = manner.speech.understand(payload);
+                    self.act(heard, manner, tally, now_ns)?;
+                }
+                Opcode::Ping => {
+                    let mut frame = Vec::new();
+                    wire::pong(&mut frame, payload);
+                    self.send(&frame)?;
+                }
+                Opcode::Close if self.stage == Stage::Leaving => {}
+                Opcode::Close | Opcode::Other => {
+                    tally.problem(format!("{opcode:?} {:?}", String::from_utf8_lossy(payload)));
+                }
+            }
+        }
+        Ok(bytes.len() - rest.len())
+    }
+
+    fn greet(&mut self, manner: &Manner, tally: &mut Tally) -> io::Result<()> {
+        let mut frame = Vec::new();
+        self.stage = Stage::Greeting;
+        if let Some(ticket) = &self.ticket {
+            Speech::resume(ticket, &self.last, &mut frame);
+        } else if !manner.speech.connect(&mut frame) {
+            return self.subscribe(manner, tally);
+        }
+        self.send(&frame)
+    }
+
+    fn subscribe(&mut self, manner: &Manner, tally: &mut Tally) -> io::Result<()> {
+        let Some(topic) = self.topic else {
+            self.arrive(tally);
+            return Ok(());
+        };
+        self.stage = Stage::Subscribing;
+        let mut frame = Vec::new();
+        manner.speech.subscribe(topic, &mut frame);
+        self.send(&frame)
+    }
+
+    fn act(
+        &mut self,
+        heard: Heard<'_>,
+        manner: &Manner,
+        tally: &mut Tally,
+        now_ns: u64,
+    ) -> io::Result<()> {
+        let mut frame = Vec::new();
+        match heard {
+            Heard::Message { stamp, id } => {
+                let topic = self.topic.unwrap_or(u32::MAX);
+                self.next = tally.message(stamp, topic, self.next, now_ns);
+                self.last.clear();
+                self.last.extend_from_slice(id);
+                self.unacknowledged += 1;
+                if id.is_empty() || manner.ack_every == 0 || self.unacknowledged < manner.ack_every
+                {
+                    return Ok(());
+                }
+                self.unacknowledged = 0;
+                Speech::acknowledge(&self.last, &mut frame);
+            }
+            Heard::Connected(ticket) => {
+                self.ticket = Some(ticket);
+                return self.subscribe(manner, tally);
+            }
+            Heard::Subscribed => self.arrive(tally),
+            Heard::Resumed { ticket, control } => {
+                self.ticket = Some(ticket);
+                tally.resumed += 1;
+                Speech::acknowledge(control.as_bytes(), &mut frame);
+            }
+            Heard::Replayed(count) => {
+                tally.replayed += count;
+                self.arrive(tally);
+            }
+            Heard::Token { token, control } => {
+                if let Some(ticket) = &mut self.ticket {
+                    ticket.token = token;
+                }
+                Speech::acknowledge(control.as_bytes(), &mut frame);
+            }
+            Heard::Stored => tally.stored += 1,
+            Heard::Nothing => {}
+            Heard::Problem(what) => tally.problem(what),
+        }
+        if frame.is_empty() {
+            return Ok(());
+        }
+        self.send(&frame)
+    }
+
+    const fn arrive(&mut self, tally: &mut Tally) {
+        self.stage = Stage::Live;
+        tally.live += 1;
+    }
+}

@@ -1,0 +1,261 @@
+#!/usr/bin/env python3
+"""Runs the gateway beside reference servers, alternating, and prints ratios.
+
+    python3 benches/run.py                      everything, three repeats
+    python3 benches/run.py --only single,burst --repeats 5
+    python3 benches/run.py --quick              shorter, to see that it works
+
+The server has core 0, the client core 1. The figure that counts is CPU time of the server per
+unit of work: wall time is the machine's, and says little when others use it too.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import resource
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+BIN = HERE.parent / "target" / "release"
+SERVER_CORE, CLIENT_CORE = "0", "1"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(what, seconds=15.0):
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return what()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def touch(port: int) -> None:
+    socket.create_connection(("127.0.0.1", port), timeout=1).close()
+
+
+def ready(port: int) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1) as answer:
+        answer.read()
+
+
+class Servers:
+    """Processes under test; ended by their id when the block is left."""
+
+    def __init__(self, log):
+        self.log, self.processes, self.addresses, self.pids = log, [], [], []
+        self.speech, self.folder = "plain", None
+
+    def start(self, *command, env=None):
+        process = subprocess.Popen(
+            ["taskset", "-c", SERVER_CORE, *map(str, command)],
+            stdout=self.log, stderr=self.log, cwd=self.folder, env={**os.environ, **(env or {})})
+        self.processes.append(process)
+        self.pids.append(process.pid)
+
+    def plain(self, name):
+        port = free_port()
+        self.start(BIN / f"bench-{name}", f"127.0.0.1:{port}")
+        self.addresses.append(f"127.0.0.1:{port}")
+        wait_for(lambda: touch(port))
+
+    def redis(self) -> str:
+        port = free_port()
+        self.folder = tempfile.mkdtemp(prefix="bench-redis-")
+        self.start("redis-server", "--port", port, "--save", "", "--appendonly", "no",
+                   "--maxclients", 1000, "--dir", self.folder)
+        wait_for(lambda: touch(port))
+        return f"redis://127.0.0.1:{port}"
+
+    def gateway(self, nodes=1, store="memory:", settings=(), env=None, binary=None):
+        self.speech = "spark"
+        for _ in range(nodes):
+            public, internal = free_port(), free_port()
+            chosen = {"auth.mode": "off", "limits.frames_per_second": 0, "store.url": store,
+                      "server.listen": f"127.0.0.1:{public}", "log.level": "warn",
+                      "internal.listen": f"127.0.0.1:{internal}", **dict(settings)}
+            options = [text for key, value in chosen.items() for text in ("--set", f"{key}={value}")]
+            self.start(binary or BIN / "sparkway", "serve", *options, env=env)
+            self.addresses.append(f"127.0.0.1:{public}")
+            wait_for(lambda port=internal: ready(port))
+
+    def stop(self):
+        for process in reversed(self.processes):
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+SERVERS = {
+    "sparkway": lambda servers: servers.gateway(),
+    "sparkway-redis": lambda servers: servers.gateway(store=servers.redis()),
+    "sparkway-2-redis": lambda servers: servers.gateway(nodes=2, store=servers.redis()),
+    "bare": lambda servers: servers.plain("bare"),
+    "preframed": lambda servers: servers.plain("preframed"),
+}
+
+# name: (title, arguments of the load, servers, figures; the first one is compared)
+WORKLOADS = {
+    "single": ("W1, 1000 subscribers, single messages",
+               lambda q: ["fanout", "--seconds", 1.5 if q else 4],
+               ["sparkway", "preframed", "bare"],
+               ["deliveries_per_cpu_s", "server_cpu_us", "client_cpu_us", "p50_ms", "p99_ms"]),
+    "burst": ("W1, 1000 subscribers, bursts of 8, 32 in flight",
+              lambda q: ["fanout", "--window", 32, "--burst", 8, "--seconds", 1.5 if q else 4],
+              ["sparkway", "preframed", "bare"],
+              ["deliveries_per_cpu_s", "server_cpu_us", "client_cpu_us", "p50_ms", "p99_ms"]),
+    "topics": ("W2, 100 topics of 10, a member of each publishes, 50 in flight",
+               lambda q: ["fanout", "--topics", 100, "--window", 50, "--seconds", 1.5 if q else 4],
+               ["sparkway", "preframed", "bare"],
+               ["deliveries_per_cpu_s", "server_cpu_us", "client_cpu_us", "p50_ms", "p99_ms"]),
+    "idle": ("W3, idle connections with one subscription, 10 to a topic",
+             lambda q: ["idle", "--clients", "1000,4000" if q else "1000,5000,15000",
+                        "--settle", 1 if q else 2, "--hold", 0 if q else 30],
+             ["sparkway", "preframed", "bare"],
+             ["bytes_last", "bytes_per_connection", "peak_bytes", "kept_share", "idle_us_per_s"]),
+    "connect": ("W4, 4000 connects, 64 at once: upgrade, session, subscription",
+                lambda q: ["connect", "--clients", 2000 if q else 4000],
+                ["sparkway", "preframed", "bare"],
+                ["connects_per_cpu_s", "server_cpu_us", "client_cpu_us", "connects_per_s"]),
+    "storm": ("W5, 4000 clients on 10 topics reset at once, 100 messages/s go on",
+              lambda q: ["storm", "--clients", 1000 if q else 4000],
+              ["sparkway", "sparkway-2-redis", "preframed", "bare"],
+              ["resumes_per_cpu_s", "recovered_ms", "server_cpu_us", "server_cpu_us_net",
+               "replayed", "lost", "repeated"]),
+}
+# Figures of which less is better: their ratios are turned round.
+LESS = {"bytes_last"}
+# Servers that cannot resume lose messages in a storm; that is a result, not a failure.
+MAY_LOSE = {("storm", "bare"), ("storm", "preframed")}
+
+
+def machine_busy() -> tuple[float, float]:
+    with open("/proc/stat", encoding="ascii") as stat:
+        ticks = [int(text) for text in stat.readline().split()[1:9]]
+    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+
+
+def measure(workload, server, quick, log):
+    _, arguments, _, _ = WORKLOADS[workload]
+    servers = Servers(log)
+    with contextlib.ExitStack() as stack:
+        stack.callback(servers.stop)
+        SERVERS[server](servers)
+        command = ["taskset", "-c", CLIENT_CORE, str(BIN / "bench-load"),
+                   "--address", ",".join(servers.addresses), "--speech", servers.speech,
+                   "--pid", ",".join(map(str, servers.pids)), *map(str, arguments(quick))]
+        busy = machine_busy()
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              timeout=600, check=False)
+        busy = [after - before for before, after in zip(busy, machine_busy())]
+    if not done.stdout.strip():
+        raise SystemExit(f"{workload} on {server}: {done.stderr.strip()}")
+    result = json.loads(done.stdout)
+    result["machine_busy"] = round(busy[0] / max(busy[1], 1), 2)
+    if "bytes_per_connection" in result:
+        result["bytes_last"] = list(result["bytes_per_connection"].values())[-1]
+    if done.returncode != 0 and (workload, server) not in MAY_LOSE:
+        print(f"FAILED {workload} on {server}: {result}", file=sys.stderr)
+        result["failed"] = True
+    return result
+
+
+def span(values, digits=3):
+    values = [value for value in values if isinstance(value, (int, float))]
+    if not values:
+        return ""
+    show = lambda value: f"{value:,.0f}" if abs(value) >= 100 else f"{value:.{digits}g}"
+    middle = show(statistics.median(values))
+    return middle if len(values) == 1 else f"{middle} ({show(min(values))}-{show(max(values))})"
+
+
+def table(workload, runs):
+    title, _, _, figures = WORKLOADS[workload]
+    names = [name for name in WORKLOADS[workload][2] if name in runs]
+    others = [name for name in ("bare", "preframed") if name in runs]
+    head = [*(["server"] + [f.replace("_", " ") for f in figures]),
+            *[f"{figures[0].split('_')[0]}: times {name}" for name in others], "machine busy"]
+    lines = [f"### {title}", "", "| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    for name in names:
+        row = [name]
+        for figure in figures:
+            values = [run.get(figure) for run in runs[name]]
+            if values and isinstance(values[0], dict):
+                row.append(" / ".join(span([value[step] for value in values])
+                                      for step in values[0]))
+            else:
+                row.append(span(values))
+        for other in others:
+            pairs = zip([run[figures[0]] for run in runs[name]],
+                        [run[figures[0]] for run in runs[other]])
+            row.append(span([b / a if figures[0] in LESS else a / b for a, b in pairs]))
+        row.append(span([run["machine_busy"] for run in runs[name]], 2))
+        lines.append("| " + " | ".join(row) + " |")
+    return "\n".join(lines)
+
+
+def machine():
+    model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8")
+                  if line.startswith("model name")), "unknown")
+    commit = subprocess.run(["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"],
+                            capture_output=True, text=True, check=False).stdout.strip()
+    return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(), "commit": commit,
+            "load_average": os.getloadavg(), "time": time.strftime("%Y-%m-%d %H:%M:%S")}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(WORKLOADS), help="names of workloads")
+    parser.add_argument("--servers", default=",".join(SERVERS), help="names of servers")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--out", type=Path, help="file for the results as JSON")
+    args = parser.parse_args()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    chosen = set(args.servers.split(","))
+    result = {"machine": machine(), "quick": args.quick, "workloads": {}}
+    with tempfile.NamedTemporaryFile(prefix="bench-servers-", suffix=".txt", delete=False) as log:
+        for workload in args.only.split(","):
+            names = [name for name in WORKLOADS[workload][2] if name in chosen]
+            runs = {name: [] for name in names}
+            for repeat in range(args.repeats):
+                # Each repeat begins with another one: nobody always has the quiet minute.
+                for at in range(len(names)):
+                    name = names[(at + repeat) % len(names)]
+                    runs[name].append(measure(workload, name, args.quick, log))
+                    print(f"{workload} {repeat + 1}/{args.repeats} {name}: "
+                          f"{runs[name][-1]}", file=sys.stderr, flush=True)
+            result["workloads"][workload] = runs
+            print(table(workload, runs) + "\n", flush=True)
+    out = args.out or HERE / "results" / time.strftime("%Y-%m-%d-%H%M.json")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(f"written: {out}", file=sys.stderr)
+    failed = any(run.get("failed") for runs in result["workloads"].values()
+                 for each in runs.values() for run in each)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
