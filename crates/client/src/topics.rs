@@ -87,9 +87,12 @@ impl Topic {
         Subscribe { start, ..self.wish }
     }
 
-    /// The gateway granted it at this position.
+    /// The gateway granted it at this position. It may be on its way out again already: messages
+    /// can come, and find no room, before the grant.
     pub(crate) fn granted(&mut self, position: MessageId) {
-        self.stage = Stage::Live;
+        if self.stage == Stage::Asked {
+            self.stage = Stage::Live;
+        }
         match (self.cursor, self.wish.start) {
             (None, Start::Now) => self.cursor = Some(position),
             (Some(cursor), _) if cursor >= position => self.catch_up = None,

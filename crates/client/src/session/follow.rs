@@ -74,7 +74,12 @@ impl Machine {
         for topic in topics {
             TopicName::parse(topic)
                 .map_err(|error| Error::Invalid(format!("topic {topic:?} {error}").into()))?;
-            if self.topics.contains_key(topic) {
+            // A subscription that was dropped is over, also where its topic was not left yet.
+            if self
+                .topics
+                .get(topic)
+                .is_some_and(|known| !known.events.is_closed())
+            {
                 return Err(Error::AlreadySubscribed((**topic).into()));
             }
         }

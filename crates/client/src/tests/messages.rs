@@ -127,6 +127,55 @@ async fn application_that_does_not_read_loses_nothing_and_holds_nothing_up() {
 }
 
 #[tokio::test]
+async fn topic_that_overflows_before_its_grant_is_taken_up_again() {
+    let node = Fake::bind().await;
+    let options = Options {
+        events_max: 4,
+        ..quick()
+    };
+    let client = Client::start([node.url()], options).unwrap();
+    let mut peer = node.begin().await;
+    let since = Subscribe {
+        start: Start::Since(MessageId::new(1).unwrap()),
+        ..Subscribe::default()
+    };
+    let asking = tokio::spawn({
+        let client = client.clone();
+        async move { client.subscribe(["t"], since).await }
+    });
+    let asked = peer.expect("topic:subscribe").await;
+    for id in 1..=6 {
+        peer.message("t", id * 16).await;
+    }
+    let left = peer.expect("topic:unsubscribe").await;
+    peer.ack(
+        &asked,
+        json!({"topics": [{"topic": "t", "position": "96", "recovered": true}]}),
+    )
+    .await;
+    peer.ack(&left, json!({"unsubscribed": ["t"]})).await;
+    let mut topic = asking.await.unwrap().unwrap();
+    assert_eq!(ids(&mut topic, 4).await, [16, 32, 48, 64]);
+    let asked = peer.grant("96").await;
+    assert_eq!(asked["data"]["since"], "64");
+    for id in [80, 96] {
+        peer.message("t", id).await;
+    }
+    assert_eq!(ids(&mut topic, 2).await, [80, 96]);
+}
+
+#[tokio::test]
+async fn topic_of_a_dropped_subscription_can_be_followed_anew() {
+    let node = Fake::bind().await;
+    let client = Client::start([node.url()], quick()).unwrap();
+    let mut peer = node.begin().await;
+    drop(follow(&client, &mut peer, &["t"], Subscribe::default(), "0").await);
+    let mut again = follow(&client, &mut peer, &["t"], Subscribe::default(), "0").await;
+    peer.message("t", 16).await;
+    assert_eq!(ids(&mut again, 1).await, [16]);
+}
+
+#[tokio::test]
 async fn history_that_is_still_coming_in_holds_the_position_back() {
     let node = Fake::bind().await;
     let client = Client::start([node.url()], quick()).unwrap();
