@@ -19,8 +19,10 @@ check: ## format, lints, documentation
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked --quiet
 
-test: setup check ## everything that must hold: lints, unit, property, store, cluster, docs
+test: setup check ## everything that must hold: lints, unit, property, store, cluster, chart, client, docs
 	$(CARGO) test --workspace --locked
+	tests/chart/run.sh
+	cd clients/js && npm ci --silent && npm test
 	python3 tests/docs/run.py
 
 bench: ## the measurements of benches/, as a table and as JSON in benches/results

@@ -1,5 +1,7 @@
 //! Style as a test: who may import whom, how large a file may be, which names are refused.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -16,7 +18,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("metrics", &["protocol"]),
     ("store", &["protocol", "metrics"]),
     ("socket", &["protocol", "frame", "metrics"]),
-    ("hub", &["protocol", "frame", "dialect", "topic", "socket", "metrics"]),
+    (
+        "hub",
+        &["protocol", "frame", "dialect", "topic", "socket", "metrics"],
+    ),
     (
         "gateway",
         &[
@@ -42,10 +47,23 @@ const OWNERS: &[(&str, &[&str])] = &[
 
 /// Crates of rules: no runtime, no I/O, no clock, no randomness.
 const PURE: &[&str] = &["protocol", "frame", "dialect", "session", "topic", "auth"];
-const IMPURE_CRATES: &[&str] =
-    &["tokio", "hyper", "redis", "rand", "tracing", "prometheus", "sparkway-metrics", "futures-util"];
-const IMPURE_WORDS: &[&str] =
-    &["Instant::now", "SystemTime::now", "std::net::Tcp", "std::fs::", "std::thread::spawn"];
+const IMPURE_CRATES: &[&str] = &[
+    "tokio",
+    "hyper",
+    "redis",
+    "rand",
+    "tracing",
+    "prometheus",
+    "sparkway-metrics",
+    "futures-util",
+];
+const IMPURE_WORDS: &[&str] = &[
+    "Instant::now",
+    "SystemTime::now",
+    "std::net::Tcp",
+    "std::fs::",
+    "std::thread::spawn",
+];
 
 /// Longest file, in lines before its first `#[cfg(test)]`.
 const FILE_LINES: usize = 400;
@@ -53,11 +71,22 @@ const FILE_LINES: usize = 400;
 const LONG_FILES: &[(&str, &str)] = &[];
 
 /// Names of crates and modules that become a dump.
-const REFUSED_MODULES: &[&str] =
-    &["common", "core", "util", "utils", "helpers", "shared_types", "base", "misc", "types"];
+const REFUSED_MODULES: &[&str] = &[
+    "common",
+    "core",
+    "util",
+    "utils",
+    "helpers",
+    "shared_types",
+    "base",
+    "misc",
+    "types",
+];
 /// Modules that carry such a name for a reason.
-const GRANTED_MODULES: &[(&str, &str)] =
-    &[("crates/store/src/redis/core.rs", "the connection core that all Redis operations share")];
+const GRANTED_MODULES: &[(&str, &str)] = &[(
+    "crates/store/src/redis/core.rs",
+    "what all Redis operations of a store share",
+)];
 /// Endings of type names that say nothing.
 const REFUSED_ENDINGS: &[&str] = &["Manager", "Helper", "Util", "Utils", "Processor", "Wrapper"];
 
@@ -84,11 +113,16 @@ fn sources() -> Vec<PathBuf> {
 }
 
 fn relative(path: &Path) -> String {
-    path.strip_prefix(root()).unwrap().to_string_lossy().into_owned()
+    path.strip_prefix(root())
+        .unwrap()
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn is_test_code(name: &str) -> bool {
-    ["/tests/", "/tests.rs", "/conformance/", "/benches/"].iter().any(|part| name.contains(part))
+    ["/tests/", "/tests.rs", "/conformance/", "/benches/"]
+        .iter()
+        .any(|part| name.contains(part))
 }
 
 #[test]
@@ -97,8 +131,12 @@ fn crates_import_only_along_the_path() {
     let metadata = MetadataCommand::new().no_deps().exec().unwrap();
     let mut wrong = Vec::new();
     for package in &metadata.packages {
-        let Some(name) = package.name.strip_prefix("sparkway-") else { continue };
-        let allowed = allowed.get(name).unwrap_or_else(|| panic!("crate {name} is not in the map"));
+        let Some(name) = package.name.strip_prefix("sparkway-") else {
+            continue;
+        };
+        let allowed = allowed
+            .get(name)
+            .unwrap_or_else(|| panic!("crate {name} is not in the map"));
         for dependency in &package.dependencies {
             if dependency.kind != DependencyKind::Normal {
                 continue;
@@ -110,11 +148,16 @@ fn crates_import_only_along_the_path() {
             }
             for (foreign, owners) in OWNERS {
                 if dependency.name == *foreign && !owners.contains(&name) {
-                    wrong.push(format!("{name} uses {foreign}, which belongs to {owners:?}"));
+                    wrong.push(format!(
+                        "{name} uses {foreign}, which belongs to {owners:?}"
+                    ));
                 }
             }
             if PURE.contains(&name) && IMPURE_CRATES.contains(&dependency.name.as_str()) {
-                wrong.push(format!("{name} is pure and must not use {}", dependency.name));
+                wrong.push(format!(
+                    "{name} is pure and must not use {}",
+                    dependency.name
+                ));
             }
         }
     }
@@ -126,7 +169,11 @@ fn pure_crates_read_no_clock_and_do_no_io() {
     let mut wrong = Vec::new();
     for path in sources() {
         let name = relative(&path);
-        if is_test_code(&name) || !PURE.iter().any(|pure| name.starts_with(&format!("crates/{pure}/"))) {
+        if is_test_code(&name)
+            || !PURE
+                .iter()
+                .any(|pure| name.starts_with(&format!("crates/{pure}/")))
+        {
             continue;
         }
         let text = std::fs::read_to_string(&path).unwrap();
@@ -150,7 +197,12 @@ fn files_stay_small() {
             continue;
         }
         let text = std::fs::read_to_string(&path).unwrap();
-        let lines = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().lines().count();
+        let lines = text
+            .split("#[cfg(test)]\nmod tests {")
+            .next()
+            .unwrap_or_default()
+            .lines()
+            .count();
         if lines > FILE_LINES {
             wrong.push(format!("{name}: {lines} lines, at most {FILE_LINES}"));
         }
@@ -170,13 +222,20 @@ fn names_say_something() {
         }
         for line in std::fs::read_to_string(&path).unwrap().lines() {
             let line = line.trim_start();
-            let Some(rest) = ["pub struct ", "pub enum ", "pub trait ", "pub(crate) struct "]
-                .iter()
-                .find_map(|start| line.strip_prefix(start))
-            else {
+            let Some(rest) = [
+                "pub struct ",
+                "pub enum ",
+                "pub trait ",
+                "pub(crate) struct ",
+            ]
+            .iter()
+            .find_map(|start| line.strip_prefix(start)) else {
                 continue;
             };
-            let word: String = rest.chars().take_while(|symbol| symbol.is_alphanumeric()).collect();
+            let word: String = rest
+                .chars()
+                .take_while(|symbol| symbol.is_alphanumeric())
+                .collect();
             if REFUSED_ENDINGS.iter().any(|ending| word.ends_with(ending)) {
                 wrong.push(format!("{name}: {word}"));
             }
@@ -189,9 +248,13 @@ fn names_say_something() {
 fn members_stand_in_path_order() {
     let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let at = |name: &str| {
-        manifest.find(&format!("\"crates/{name}\"")).unwrap_or_else(|| panic!("{name} is missing"))
+        manifest
+            .find(&format!("\"crates/{name}\""))
+            .unwrap_or_else(|| panic!("{name} is missing"))
     };
-    let path = ["protocol", "socket", "frame", "dialect", "session", "topic", "store", "hub", "gateway"];
+    let path = [
+        "protocol", "socket", "frame", "dialect", "session", "topic", "store", "hub", "gateway",
+    ];
     assert!(path.windows(2).all(|pair| at(pair[0]) < at(pair[1])));
 }
 

@@ -20,7 +20,7 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::telemetry;
 
 /// How long a store that does not answer is waited for at the start.
-const STORE_PATIENCE: Duration = Duration::from_secs(60);
+const STORE_PATIENCE: Duration = Duration::from_mins(1);
 /// Pause between two attempts to reach it.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
