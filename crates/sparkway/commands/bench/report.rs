@@ -62,6 +62,7 @@ impl Report {
         self.must_be_zero("duplicates", counts.duplicates);
         self.must_be_zero("reordered", counts.reordered);
         self.must_be_zero("sessions_lost", counts.sessions_lost);
+        self.put("connections", counts.connections);
         self.put("retries", counts.retries);
         self.put("publish_duplicates", counts.publish_duplicates);
         self.put("pauses", counts.pauses);
