@@ -3,10 +3,9 @@ export type Next = 'stop' | 'backoff' | 'resume';
 
 /** The close table of protocol.md; an unknown code means: come back with backoff. */
 export function nextAfter(code: number): Next {
-  if (code >= 4000 && code < 4100) return 'stop';
-  if (code >= 4200 && code < 4300) return 'resume';
-  if ([1000, 1002, 1003, 1007, 1008, 1009].includes(code)) return 'stop';
-  return code === 1001 || code === 1012 ? 'resume' : 'backoff';
+  const family = Math.floor(code / 100);
+  if (family === 42 || code === 1001 || code === 1012) return 'resume';
+  return family === 40 || [1000, 1002, 1003, 1007, 1008, 1009].includes(code) ? 'stop' : 'backoff';
 }
 
 /** Bounds of the delay before an attempt. */

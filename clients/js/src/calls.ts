@@ -15,8 +15,6 @@ export interface Call {
 export class Calls {
   private _open = new Map<string, Call>();
 
-  constructor(private _send: (frame: Frame) => boolean) {}
-
   get size(): number {
     return this._open.size;
   }
@@ -30,12 +28,12 @@ export class Calls {
   }
 
   /** Sends what is not sent yet. */
-  flush(): void {
-    for (const call of this._open.values()) if (!call.sent) call.sent = this._send(call.frame);
+  flush(send: (frame: Frame) => boolean): void {
+    for (const call of this._open.values()) if (!call.sent) call.sent = send(call.frame);
   }
 
   /** The answer to `id`; false when it is not one of ours. */
-  settle(id: string, result: any, error?: SparkwayError): boolean {
+  _settle(id: string, result: any, error?: SparkwayError): boolean {
     const call = this._open.get(id);
     if (!call) return false;
     this._open.delete(id);
@@ -45,15 +43,15 @@ export class Calls {
   }
 
   /** The link is gone, and with it the answers. */
-  offline(): void {
+  _offline(): void {
     for (const call of [...this._open.values()]) {
       if (call.repeat) call.sent = false;
-      else if (call.sent) this.settle(call.frame.id, 0, new SparkwayError('disconnected', 'the connection was lost', true));
+      else if (call.sent) this._settle(call.frame.id, 0, new SparkwayError('disconnected', 'the connection was lost', true));
     }
   }
 
   /** Everything fails. */
   stop(error: SparkwayError): void {
-    for (const id of [...this._open.keys()]) this.settle(id, 0, error);
+    for (const id of [...this._open.keys()]) this._settle(id, 0, error);
   }
 }

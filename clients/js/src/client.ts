@@ -1,80 +1,18 @@
-import type { Backoff } from './backoff.js';
 import { Calls } from './calls.js';
 import { json, payload, type Codec, type Frame } from './codec.js';
-import { Connection, type Close, type How, type State } from './connection.js';
+import { Connection } from './connection.js';
+import type { How } from './contract.js';
 import { Cursor } from './cursor.js';
 import { Emitter, onAbort, type Logger, type Off } from './emitter.js';
 import { refusal, SparkwayError } from './errors.js';
-import { Outbox, type Published, type QueueSettings } from './outbox.js';
-import { isPage, watchPage } from './page.js';
-import { Kept, tabStore, type SavedQueue, type SavedSession, type Store } from './saved.js';
-import { Timers } from './timers.js';
+import { Keeper } from './keeper.js';
+import type { SparkwayEvents, SparkwayOptions, Status } from './options.js';
+import { Outbox, type Published } from './outbox.js';
+import { watchPage } from './page.js';
+import { tabStore, type Kept } from './saved.js';
 import { Subscriptions } from './subscriptions.js';
-import type { TokenSource } from './token.js';
-import type { HistoryOptions, HistoryPage, Loss, Message, Presence, PublishOptions, Topic, TopicOptions } from './topic.js';
-import type { SocketConstructor } from './wire.js';
-
-/** How the client behaves; every field has a default. */
-export interface SparkwayOptions {
-  /** A token, or a function that fetches one whenever one is needed. */
-  token?: TokenSource;
-  /** `'json'` (default), or `msgpack()` of `sparkway/msgpack`. */
-  encoding?: 'json' | Codec;
-  reconnect?: Backoff;
-  /** In ms: until a socket is open and greeted (5,000); without any sign of life after a question (10,000); for a request (30,000). */
-  timeouts?: { connect?: number; ack?: number; request?: number };
-  /** Publishes that wait for a connection or an answer; with a `store` they outlive a reload. */
-  queue?: Partial<QueueSettings> & { store?: Store };
-  /** Where the session outlives a reload: `'tab'` (sessionStorage, the default), `'none'`, or a store; `key` names it there. */
-  session?: { persist?: 'none' | 'tab' | Store; key?: string };
-  /** A WebSocket class, where the platform has none (Node 20: npm `ws`). */
-  webSocket?: SocketConstructor;
-  logger?: Logger;
-  /** Sees every frame but publishes going out. */
-  trace?: (direction: 'in' | 'out', frame: Frame) => void;
-}
-
-/** A frozen picture of the connection. A new object exactly when something changed. */
-export interface Status {
-  readonly state: State;
-  /** Since when, Unix ms. */
-  readonly since: number;
-  /** Failed attempts in a row. */
-  readonly attempt: number;
-  /** When the next attempt starts, Unix ms, while waiting for it. */
-  readonly nextRetryAt?: number;
-  readonly sessionId?: string;
-  readonly node?: string;
-  readonly user?: string;
-  /** Of the last heartbeat, ms. */
-  readonly rtt?: number;
-  /** Whether publishes wait for an answer; `Sparkway.queued` has their number. */
-  readonly pending: boolean;
-  readonly lastClose?: Close;
-  /** Why it is closed, if the client did not do it itself. */
-  readonly error?: SparkwayError;
-}
-
-/** The connection is back. */
-export interface Resumed {
-  /** False when the session was lost and a new one began. */
-  recovered: boolean;
-  sessionId: string;
-  node?: string;
-  /** How many messages are sent again. */
-  replayCount: number;
-}
-
-export interface SparkwayEvents {
-  status: Status;
-  resume: Resumed;
-  /** Every message of every topic, also of those the server subscribed. */
-  message: Message;
-  /** What nobody else is told: refused topics, failed token callbacks, restored publishes that failed. */
-  error: SparkwayError;
-  /** Something of a topic is gone. Never without reason. */
-  loss: Loss;
-}
+import { Timers } from './timers.js';
+import type { HistoryOptions, HistoryPage, Loss, Presence, PublishOptions, Topic, TopicOptions } from './topic.js';
 
 const ACK_AFTER_MS = 1_000;
 const ACK_AFTER_MESSAGES = 256;
@@ -86,22 +24,17 @@ export class Sparkway {
   private _emitter: Emitter<SparkwayEvents>;
   private _connection: Connection;
   private _outbox: Outbox;
-  private _calls: Calls;
+  private _calls = new Calls();
   private _subscriptions: Subscriptions;
   private _cursor = new Cursor();
-  private _acked = new Set<string>();
   private _inbox = new Map<string, number>();
-  private _store?: Store;
-  private _key: string;
-  private _keptSession: Kept<SavedSession>;
-  private _keptQueue: Kept<SavedQueue>;
+  private _keeper: Keeper;
   private _codec: Codec;
   private _requestTimeout: number;
   private _snapshot!: Status;
   private _error?: SparkwayError;
   private _ended = false;
   private _flushing = false;
-  private _saving = false;
   private _unacked = 0;
   private _timers = new Timers();
   private _serial = 0;
@@ -120,20 +53,23 @@ export class Sparkway {
     this._logger = options.logger;
     this._emitter = new Emitter(options.logger);
     this._codec = encoding === 'json' ? json : encoding;
-    this._store = persist === 'tab' ? tabStore() : persist === 'none' ? undefined : persist;
-    this._key = `sparkway:${key}`;
-    this._keptSession = new Kept(this._store, this._key);
-    this._keptQueue = new Kept(store, `${this._key}:queue`);
-    this._connection = new Connection({ url, codec: this._codec, token, reconnect, timeouts, webSocket, trace }, this);
+    this._connection = new Connection({ url, codec: this._codec, cursor: this._cursor, token, reconnect, timeouts, webSocket, trace }, this);
     this._outbox = new Outbox({ messages: 1_000, bytes: 1 << 20, age: 300_000, overflow: 'reject', inFlight: 1, ...bounds }, this);
-    this._calls = new Calls((frame) => this._isOnline && this._connection.send(frame, true));
     this._subscriptions = new Subscriptions(this);
-    this._restore();
+    this._keeper = new Keeper(persist === 'tab' ? tabStore() : persist === 'none' ? undefined : persist, store, `sparkway:${key}`, {
+      connection: this._connection,
+      cursor: this._cursor,
+      outbox: this._outbox,
+      subscriptions: this._subscriptions,
+      protocol: this._codec.protocol,
+      failed: (error) => this._failed(error),
+    });
+    this._keeper._restore();
     this._changed();
     this._unwatch = watchPage({
-      wake: () => this._connection.nudge(),
-      hide: (frozen) => this._hide(frozen),
-      show: () => this._show(),
+      wake: () => this._connection._nudge(),
+      hide: (frozen) => this._keeper._hide(frozen),
+      show: () => this._keeper._show(),
     });
   }
 
@@ -162,16 +98,19 @@ export class Sparkway {
   /** Resolves when online; rejects when the client stops or the signal aborts. */
   ready({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
     return new Promise((resolve, reject) => {
-      const offs: Off[] = [];
+      const done = new AbortController();
+      let off: Off = () => {};
       const look = () => {
         const { state, error } = this._snapshot;
         if (signal?.aborted) reject(signal.reason);
         else if (state === 'closed') reject(error ?? closed());
         else if (state === 'online') resolve();
         else return;
-        for (const off of offs.splice(0)) off();
+        off();
+        done.abort();
       };
-      offs.push(this.on('status', look), onAbort(signal, look));
+      this.on('status', look, done);
+      off = onAbort(signal, look);
       look();
     });
   }
@@ -194,8 +133,7 @@ export class Sparkway {
     this._stopAll(closed());
     this._subscriptions.stop();
     this._timers.clearAll();
-    this._keptSession.clear();
-    this._keptQueue.clear();
+    this._keeper._end();
   }
 
   /** Joins a topic. Every call is one more use of it: give it back with `leave`. */
@@ -270,13 +208,8 @@ export class Sparkway {
   }
 
   /** @internal */
-  _savePosition(topic: string, id: string): void {
-    new Kept(this._store, `${this._key}:at:${topic}`).put(() => id);
-  }
-
-  /** @internal */
-  _savedPosition(topic: string): string | undefined {
-    return new Kept<string>(this._store, `${this._key}:at:${topic}`).peek();
+  _positionOf(topic: string): Kept<string> {
+    return this._keeper._positionOf(topic);
   }
 
   /** @internal */
@@ -311,28 +244,13 @@ export class Sparkway {
   private _flushNow(): void {
     if (!this._isOnline) return;
     this._subscriptions.sync();
-    this._calls.flush();
-    this._outbox.flush();
-  }
-
-  /** @internal */
-  _send(bytes: string | Uint8Array): boolean {
-    return this._isOnline && this._connection.sendBytes(bytes, true);
-  }
-
-  /** @internal */
-  _limit(): number {
-    return this._connection.maxBytes;
-  }
-
-  /** @internal */
-  _blocked(topic: string): boolean {
-    return this._subscriptions.pending(topic);
-  }
-
-  /** @internal */
-  _position(): string | string[] {
-    return this._cursor.wire();
+    const connection = this._connection;
+    this._calls.flush((frame) => connection.send(frame, true));
+    this._outbox.flush(
+      (bytes) => connection._sendBytes(bytes, true),
+      connection._maxBytes,
+      (topic) => this._subscriptions.pending(topic),
+    );
   }
 
   /** @internal */
@@ -342,10 +260,10 @@ export class Sparkway {
 
   /** @internal */
   _online(how: How, welcome: any): void {
-    if (how === 'resumed') this._subscriptions.resumed(welcome);
+    if (how === 'resumed') this._subscriptions._resumed(welcome);
     else {
       this._cursor.reset(welcome.last_message_id);
-      this._acked = new Set(this._cursor.ids());
+      this._cursor.news();
       if (how === 'lost') for (const [topic, after] of this._inbox) this._lost({ topic, reason: 'session_lost', after: String(after) });
       this._inbox.clear();
     }
@@ -354,22 +272,22 @@ export class Sparkway {
       const { session, node } = this._connection;
       this._emitter.emit('resume', { recovered: how === 'resumed', sessionId: session!.id, node, replayCount: welcome.replay_count ?? 0 });
     }
-    this._touch();
+    this._keeper._soon(0);
   }
 
   /** @internal */
   _offline(): void {
     this._dropAcks();
-    this._calls.offline();
-    this._outbox.offline();
-    this._subscriptions.offline();
+    this._calls._offline();
+    this._outbox._offline();
+    this._subscriptions._offline();
   }
 
   /** @internal */
   _sessionLost(): void {
-    this._outbox.sessionLost();
-    this._subscriptions.sessionLost();
-    this._keptSession.clear();
+    this._outbox._sessionLost();
+    this._subscriptions._sessionLost();
+    this._keeper._forget();
   }
 
   /** @internal */
@@ -405,17 +323,17 @@ export class Sparkway {
         if (!this._settle(data.ackId, undefined, error)) this._failed(error);
         return;
       case 'ws:replay_done':
-        return this._subscriptions.replayed();
+        return this._subscriptions._replayed();
       case 'topic:gap':
         return this._subscriptions.gap(topic, data);
       case 'topic:join':
       case 'topic:leave':
-        this._subscriptions.member(topic, type.slice(6) as 'join' | 'leave', data);
+        this._subscriptions._member(topic, type.slice(6) as 'join' | 'leave', data);
     }
   }
 
   private _settle(id: string, result: any, error?: SparkwayError): boolean {
-    return this._calls.settle(id, result, error) || this._outbox.settle(id, result, error);
+    return this._calls._settle(id, result, error) || this._outbox._settle(id, result, error);
   }
 
   private _message(frame: Frame): void {
@@ -429,7 +347,7 @@ export class Sparkway {
     }
     if (!id) return;
     if (caughtUp) this._cursor.see(id);
-    this._timers.once('save', SAVE_AFTER_MS, () => this._touch());
+    this._keeper._soon(SAVE_AFTER_MS);
     if (++this._unacked >= ACK_AFTER_MESSAGES) this._sendAcks();
     else this._timers.once('ack', ACK_AFTER_MS, () => this._sendAcks());
   }
@@ -443,9 +361,7 @@ export class Sparkway {
   private _sendAcks(): void {
     this._dropAcks();
     if (!this._isOnline) return;
-    const ids = this._cursor.ids();
-    for (const ackId of ids) if (!this._acked.has(ackId)) this._connection.send({ type: 'ws:ack', data: { ackId } });
-    this._acked = new Set(ids);
+    for (const ackId of this._cursor.news()) this._connection.send({ type: 'ws:ack', data: { ackId } });
   }
 
   /** @internal */
@@ -454,8 +370,8 @@ export class Sparkway {
       'ws:refresh',
       { token },
       (result) => {
-        this._connection.renewBefore(result.expires_at && Number(result.expires_at));
-        this._subscriptions.withdrawn(result.dropped_topics ?? []);
+        this._connection._renewBefore(result.expires_at && Number(result.expires_at));
+        this._subscriptions._dropped(result.dropped_topics);
       },
       (error) => this._failed(error),
     );
@@ -464,66 +380,18 @@ export class Sparkway {
 
   /** @internal */
   _changed(): void {
-    const { state, attempt, retryAt, session, node, user, rtt, lastClose } = this._connection;
+    const { state, attempt, _retryAt: nextRetryAt, session, node, user, rtt, lastClose } = this._connection;
     const since = state === this._snapshot?.state ? this._snapshot.since : Date.now();
     const pending = this._outbox.size > 0;
     const error = this._error;
-    this._snapshot = Object.freeze({ state, since, attempt, nextRetryAt: retryAt, sessionId: session?.id, node, user, rtt, pending, lastClose, error });
+    this._snapshot = Object.freeze({ state, since, attempt, nextRetryAt, sessionId: session?.id, node, user, rtt, pending, lastClose, error });
     this._emitter.emit('status', this._snapshot);
   }
 
   /** @internal */
   _queued(): void {
     if (this._snapshot?.pending === !this._outbox.size) this._changed();
-    this._touch();
-  }
-
-  /** Without page events (Node, workers) what is to outlive the process is written as it changes. */
-  private _touch(): void {
-    this._timers.clear('save');
-    if (this._saving || isPage()) return;
-    this._saving = true;
-    queueMicrotask(() => {
-      this._saving = false;
-      this._save();
-    });
-  }
-
-  private _save(): void {
-    if (this._ended) return;
-    const { session } = this._connection;
-    if (session) this._keptSession.put(() => ({ session, cursor: this._cursor.ids(), topics: this._subscriptions.save() }));
-    if (this._outbox.size) this._keptQueue.put(() => ({ session: session?.id, protocol: this._codec.protocol, items: this._outbox.save() }));
-    else this._keptQueue.clear();
-  }
-
-  private _restore(): void {
-    const kept = this._keptSession.take();
-    if (kept?.session) {
-      this._connection.session = kept.session;
-      this._cursor.reset(kept.cursor);
-      this._subscriptions.restore(kept.topics);
-    }
-    const queue = this._keptQueue.take();
-    if (queue?.protocol !== this._codec.protocol) return;
-    this._outbox.restore(queue.items, (id, cause) =>
-      this._failed(new SparkwayError(cause.code, `publish ${id}: ${cause.message}`, false, undefined, cause)),
-    );
-    if (queue.session !== kept?.session?.id) this._outbox.sessionLost();
-  }
-
-  private _hide(frozen: boolean): void {
-    this._save();
-    if (frozen) this._connection.drop('page hidden');
-  }
-
-  private _show(): void {
-    const kept = this._keptSession.take();
-    this._keptQueue.clear();
-    const { session } = this._connection;
-    // A later page of this tab may have used the session meanwhile: its token is the newer one.
-    if (kept && session && kept.session.id === session.id) session.token = kept.session.token;
-    this._connection.nudge();
+    this._keeper?._soon(0);
   }
 }
 

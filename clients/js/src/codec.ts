@@ -18,8 +18,8 @@ export interface Codec {
 /** `spark.v1.json`: text frames. */
 export const json: Codec = {
   protocol: 'spark.v1.json',
-  encode: (frame) => JSON.stringify(frame),
-  decode: (bytes) => JSON.parse(bytes as string),
+  encode: JSON.stringify,
+  decode: JSON.parse as Codec['decode'],
 };
 
 /** A payload as it was sent: bytes reach JSON clients as base64, which a field beside them says. */

@@ -1,60 +1,10 @@
-import { delayOf, nextAfter, type Backoff } from './backoff.js';
-import type { Codec, Frame } from './codec.js';
+import { delayOf, nextAfter } from './backoff.js';
+import type { Frame } from './codec.js';
+import type { Close, ConnectionHost, ConnectionSettings, How, Session, State } from './contract.js';
 import { refusal, SparkwayError } from './errors.js';
 import { Timers } from './timers.js';
-import { expiryOf, fetchToken, type TokenReason, type TokenSource } from './token.js';
-import { Wire, type SocketConstructor } from './wire.js';
-
-/** Where the client stands. */
-export type State = 'idle' | 'connecting' | 'online' | 'reconnecting' | 'closed';
-
-/** The close of the last socket. */
-export interface Close {
-  code: number;
-  reason: string;
-}
-
-/** What proves that a session is ours. */
-export interface Session {
-  id: string;
-  token: string;
-  /** When the credential runs out, Unix ms. */
-  expires?: number;
-}
-
-/** How a connection came up: a first session, the same one again, or a new one after the old was lost. */
-export type How = 'new' | 'resumed' | 'lost';
-
-/** What the connection tells its client. */
-export interface ConnectionHost {
-  /** `last_message_id` for a resume. */
-  _position(): string | string[];
-  _online(how: How, welcome: any): void;
-  /** The link is gone; what was sent may have arrived. */
-  _offline(): void;
-  /** The session is gone for good; a new one will follow. */
-  _sessionLost(): void;
-  _frame(frame: Frame): void;
-  /** A new credential is at hand: tell the server. */
-  _renewed(token: string): void;
-  /** Whether an answer is awaited. */
-  _awaits(): boolean;
-  /** No more attempts, until `connect` is called again. */
-  _stopped(error: SparkwayError): void;
-  _failed(error: SparkwayError): void;
-  _changed(): void;
-}
-
-/** How the connection behaves. */
-export interface ConnectionSettings {
-  url: string | string[] | ((attempt: number) => string | Promise<string>);
-  codec: Codec;
-  token?: TokenSource;
-  reconnect: Backoff;
-  timeouts: { connect: number; ack: number };
-  webSocket?: SocketConstructor;
-  trace?: (direction: 'in' | 'out', frame: Frame) => void;
-}
+import { expiryOf, fetchToken, type TokenReason } from './token.js';
+import { Wire } from './wire.js';
 
 /** An attempt that was given up before its answer may still take the session over so much later. */
 const STRAY_RESUME_MS = 30_000;
@@ -73,10 +23,10 @@ export class Connection {
   node?: string;
   user?: string;
   rtt?: number;
-  retryAt?: number;
+  _retryAt?: number;
   lastClose?: Close;
   /** Largest message the node takes, in bytes. */
-  maxBytes = Infinity;
+  _maxBytes = Infinity;
 
   private _wire: Wire;
   private _turn = 0;
@@ -122,7 +72,7 @@ export class Connection {
 
   /** Leaves: with `end` the session is over, without it any node can resume it. */
   leave(end: boolean, state: 'idle' | 'closed'): void {
-    if (this._wire.isOpen) {
+    if (this._wire._isOpen) {
       const [code, reason] = end ? [1000, 'Client close'] : [3000, 'Client disconnect'];
       this.send({ type: 'ws:close', data: { code, reason, resume: !end } });
       this._wire.close(code, reason);
@@ -135,25 +85,25 @@ export class Connection {
   /** Sends a frame; with `expectsAnswer` silence from then on is watched. */
   send(frame: Frame, expectsAnswer = false): boolean {
     this._settings.trace?.('out', frame);
-    return this.sendBytes(this._settings.codec.encode(frame), expectsAnswer);
+    return this._sendBytes(this._settings.codec.encode(frame), expectsAnswer);
   }
 
   /** Sends an encoded frame. */
-  sendBytes(bytes: string | Uint8Array, expectsAnswer: boolean): boolean {
+  _sendBytes(bytes: string | Uint8Array, expectsAnswer: boolean): boolean {
     if (!this._wire.send(bytes)) return false;
     if (expectsAnswer) this._watchFor();
     return true;
   }
 
   /** Something woke us (network back, page shown): try now, or look whether the link still lives. */
-  nudge(): void {
-    if (this.retryAt) void this._dial();
+  _nudge(): void {
+    if (this._retryAt) void this._dial();
     else if (Date.now() - this._beatAt > this._interval / 3) this._heartbeat();
   }
 
   /** Drops the socket without a goodbye and resumes: the page froze, the network changed. */
   drop(reason: string): void {
-    if (this._wire.isOpen) this._wire.drop(reason);
+    if (this._wire._isOpen) this._wire.drop(reason);
   }
 
   /** Fetches a token and hands it to the server. */
@@ -172,7 +122,7 @@ export class Connection {
   }
 
   /** Notes when the credential runs out, and renews it before. */
-  renewBefore(expires: number | undefined): void {
+  _renewBefore(expires: number | undefined): void {
     this._timers.clear('renew');
     if (this.session) this.session.expires = expires;
     if (!expires || typeof this._settings.token !== 'function') return;
@@ -196,7 +146,7 @@ export class Connection {
     this._abort?.abort();
     this._abort = undefined;
     this._timers.clearAll();
-    this.retryAt = undefined;
+    this._retryAt = undefined;
   }
 
   private async _dial(): Promise<void> {
@@ -235,7 +185,7 @@ export class Connection {
     this._resuming = true;
     this.send({
       type: 'ws:resume',
-      data: { session_id: this.session.id, heartbeat_token: this.session.token, last_message_id: this._host._position() },
+      data: { session_id: this.session.id, heartbeat_token: this.session.token, last_message_id: this._settings.cursor.wire() },
     });
   }
 
@@ -294,13 +244,13 @@ export class Connection {
     this.session = { id: data.session_id, token: data.heartbeat_token };
     this.node = gateway.node;
     this.user = gateway.user;
-    this.maxBytes = gateway.max_message_bytes ?? Infinity;
+    this._maxBytes = gateway.max_message_bytes ?? Infinity;
     this._resuming = this._lost = false;
     this._refused = this._farewell = undefined;
     this._onlineAt = this._beatAt = Date.now();
     this._interval = data.heartbeat_interval ?? this._interval;
     this._schedule(Math.random() * this._interval);
-    this.renewBefore(expires);
+    this._renewBefore(expires);
     this.state = 'online';
     if (how === 'resumed' && this._reason !== 'initial' && this._credential) this._host._renewed(this._credential);
     this._reason = 'initial';
@@ -394,7 +344,7 @@ export class Connection {
 
   private _later(delay: number): void {
     this._comeBack = 0;
-    this.retryAt = Date.now() + delay;
+    this._retryAt = Date.now() + delay;
     this._timers.set('retry', delay, () => void this._dial());
     this._enter('reconnecting');
   }

@@ -4,6 +4,7 @@
  */
 export class Cursor {
   private _newest = new Map<number, number>();
+  private _told = new Set<string>();
 
   /** Notes an id that was delivered. */
   see(id: number): void {
@@ -20,6 +21,13 @@ export class Cursor {
   /** The newest id of every partition heard from. */
   ids(): string[] {
     return [...this._newest.values()].map(String);
+  }
+
+  /** What was not told yet: each id once. */
+  news(): string[] {
+    const ids = this.ids().filter((id) => !this._told.has(id));
+    this._told = new Set(this.ids());
+    return ids;
   }
 
   /**

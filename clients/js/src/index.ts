@@ -1,9 +1,10 @@
-export { Sparkway, type Resumed, type SparkwayEvents, type SparkwayOptions, type Status } from './client.js';
+export { Sparkway } from './client.js';
 export type { Backoff } from './backoff.js';
 export { json, type Codec, type Frame } from './codec.js';
-export type { Close, State } from './connection.js';
+export type { Close, State } from './contract.js';
 export type { Logger, Off } from './emitter.js';
 export { SparkwayError } from './errors.js';
+export type { Resumed, SparkwayEvents, SparkwayOptions, Status } from './options.js';
 export type { Published, QueueSettings } from './outbox.js';
 export type { Store } from './saved.js';
 export type { TokenReason, TokenSource } from './token.js';

@@ -54,15 +54,12 @@ interface Item extends Parcel {
   end(error?: unknown, result?: Published): void;
 }
 
-/** What the outbox needs of the client. */
-export interface Courier {
-  _send(bytes: string | Uint8Array): boolean;
-  /** Largest frame in bytes. */
-  _limit(): number;
-  /** Whether a publish to the topic has to wait: it would not be seen by a subscription made before it. */
-  _blocked(topic: string): boolean;
+/** What the outbox tells the client. */
+export interface OutboxHost {
   /** Something waits, or no longer does. */
   _queued(): void;
+  /** Something may be sent. */
+  _flush(): void;
 }
 
 /** Over all topics; the server takes 256 at once. */
@@ -80,7 +77,7 @@ export class Outbox {
 
   constructor(
     private _settings: QueueSettings,
-    private _courier: Courier,
+    private _host: OutboxHost,
   ) {}
 
   get size(): number {
@@ -116,11 +113,11 @@ export class Outbox {
         this._bytes -= item.body.length;
         if (error) reject(error);
         else resolve(result!);
-        this._courier._queued();
+        this._host._queued();
       };
       off = onAbort(signal, () => item.end(signal!.reason));
     });
-    this._courier._queued();
+    this._host._queued();
     return item.promise;
   }
 
@@ -135,18 +132,21 @@ export class Outbox {
     return !full();
   }
 
-  /** Sends what may be sent now: of each topic the oldest first. */
-  flush(): void {
+  /**
+   * Sends what may be sent now, up to `limit` bytes each: of each topic the oldest first. A topic is
+   * `blocked` while a subscription made before would not yet see what is published to it.
+   */
+  flush(send: (bytes: string | Uint8Array) => boolean, limit: number, blocked: (topic: string) => boolean): void {
     const busy = new Map<string, number>();
     let inFlight = 0;
     for (const item of this._all()) {
       const before = busy.get(item.topic) ?? 0;
-      if (!item.sent && (item.volatile || (!this._timers.has('hold') && before < this._settings.inFlight && !this._courier._blocked(item.topic)))) {
-        if (this._tooLarge(item.body)) {
-          item.end(new SparkwayError('too_large', `over ${this._courier._limit()} bytes`));
+      if (!item.sent && (item.volatile || (!this._timers.has('hold') && before < this._settings.inFlight && !blocked(item.topic)))) {
+        if (sizeOf(item.body) > limit) {
+          item.end(new SparkwayError('too_large', `over ${limit} bytes`));
           continue;
         }
-        item.sent = this._courier._send(item.body);
+        item.sent = send(item.body);
         item.maybe ||= item.sent;
       }
       if (!item.volatile) busy.set(item.topic, before + 1);
@@ -154,29 +154,25 @@ export class Outbox {
     }
   }
 
-  private _tooLarge(body: string | Uint8Array): boolean {
-    return (typeof body === 'string' ? new TextEncoder().encode(body) : body).length > this._courier._limit();
-  }
-
   /** The answer to `id`; false when it is not one of ours. */
-  settle(id: string, result: any, error?: SparkwayError): boolean {
+  _settle(id: string, result: any, error?: SparkwayError): boolean {
     const item = this._items.get(id);
     if (!item) return false;
     if (error?.code === 'superseded') return true; // the close that follows decides
     if (error?.retryable && !item.volatile) {
       item.sent = false;
       const delay = error.retryAfter ?? Math.min(500 * 2 ** this._refusals++, 10_000);
-      this._timers.set('hold', delay * (1 + Math.random() / 4), () => this.flush());
+      this._timers.set('hold', delay * (1 + Math.random() / 4), () => this._host._flush());
     } else {
       this._refusals = 0;
       item.end(error, { id: result?.id ?? undefined, duplicate: !!result?.duplicate });
-      this.flush();
+      this._host._flush();
     }
     return true;
   }
 
   /** The link is gone: what was sent will be sent again, in the same order. */
-  offline(): void {
+  _offline(): void {
     this._timers.clear('hold');
     for (const item of this._all()) {
       item.sent = false;
@@ -185,7 +181,7 @@ export class Outbox {
   }
 
   /** The server no longer knows which ids it has stored: what may be stored cannot be sent again. */
-  sessionLost(): void {
+  _sessionLost(): void {
     for (const item of this._all()) {
       if (item.maybe) item.end(new SparkwayError('session_lost', 'the session ended: it may be stored or not'));
     }
@@ -205,10 +201,12 @@ export class Outbox {
   }
 
   /** Takes up what an earlier page left; nobody waits for it, so failures go to `failed`. */
-  restore(saved: SavedPublish[], failed: (id: string, error: SparkwayError) => void): void {
+  _restore(saved: SavedPublish[], failed: (id: string, error: SparkwayError) => void): void {
     for (const { id, topic, body, maybe, expires } of saved) {
       const bytes = typeof body === 'string' ? body : new Uint8Array(body);
       this._insert({ id, topic, body: bytes }, expires, maybe).catch((error) => failed(id, error));
     }
   }
 }
+
+const sizeOf = (body: string | Uint8Array): number => (typeof body === 'string' ? new TextEncoder().encode(body) : body).length;

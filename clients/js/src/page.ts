@@ -10,23 +10,21 @@ export interface PageEvents {
   show(): void;
 }
 
-/** Whether a page's life can be watched here: not in Node, not in workers. */
-export const isPage = (): boolean => typeof document !== 'undefined' && typeof addEventListener === 'function';
+/** Whether there is a page here: not in Node, not in workers. */
+export const isPage = (): boolean => typeof document !== 'undefined';
 
 /** Watches the page, in workers the network only, elsewhere nothing. */
 export function watchPage(events: PageEvents): Off {
-  if (typeof addEventListener !== 'function') return () => {};
   const offs: Off[] = [];
-  const listen = (target: EventTarget, type: string, fn: (event: any) => void) => {
-    target.addEventListener(type, fn);
-    offs.push(() => target.removeEventListener(type, fn));
+  const listen = (target: EventTarget | undefined, type: string, fn: (event: any) => void) => {
+    target?.addEventListener?.(type, fn);
+    offs.push(() => target?.removeEventListener?.(type, fn));
   };
-  listen(globalThis as unknown as EventTarget, 'online', () => events.wake());
-  listen(globalThis as unknown as EventTarget, 'offline', () => events.wake());
-  if (isPage()) {
-    listen(document, 'visibilitychange', () => document.visibilityState === 'visible' && events.wake());
-    listen(globalThis as unknown as EventTarget, 'pagehide', (event) => events.hide(!!event.persisted));
-    listen(globalThis as unknown as EventTarget, 'pageshow', (event) => event.persisted && events.show());
-  }
+  const scope = globalThis as unknown as EventTarget & { document?: Document };
+  listen(scope, 'online', () => events.wake());
+  listen(scope, 'offline', () => events.wake());
+  listen(scope.document, 'visibilitychange', () => scope.document!.visibilityState === 'visible' && events.wake());
+  listen(scope, 'pagehide', (event) => events.hide(!!event.persisted));
+  listen(scope, 'pageshow', (event) => event.persisted && events.show());
   return () => offs.forEach((off) => off());
 }

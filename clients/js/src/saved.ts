@@ -1,4 +1,4 @@
-import type { Session } from './connection.js';
+import type { Session } from './contract.js';
 import { attempt } from './errors.js';
 import type { SavedPublish } from './outbox.js';
 import type { SavedTopic } from './subscriptions.js';

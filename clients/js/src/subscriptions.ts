@@ -22,7 +22,6 @@ export interface SavedTopic {
 /** What the subscriptions need of the client. */
 export interface SubscriptionHost extends TopicHost {
   _call(type: string, data: unknown, done: (result: any) => void, failed: (error: SparkwayError) => void): void;
-  _savedPosition(topic: string): string | undefined;
   _failed(error: SparkwayError): void;
   /** Something is to be sent. */
   _flush(): void;
@@ -145,7 +144,7 @@ export class Subscriptions {
     const { since = 'now' } = topic._options;
     if (since instanceof Date) return { since: String(Math.max(0, (+since - ID_EPOCH_MS) * 4096)) };
     if (typeof since === 'object') return { rewind: since.rewind };
-    const position = since === 'saved' ? this._host._savedPosition(topic.name) : since;
+    const position = since === 'saved' ? this._host._positionOf(topic.name).peek() : since;
     return position === undefined || position === 'now' ? {} : { since: position };
   }
 
@@ -198,7 +197,7 @@ export class Subscriptions {
   }
 
   /** The link is gone. */
-  offline(): void {
+  _offline(): void {
     this._replaying = false;
     for (const name of this._leaving.keys()) this._leaving.set(name, false);
     for (const topic of this._topics.values()) {
@@ -214,7 +213,7 @@ export class Subscriptions {
   }
 
   /** The session is gone: the server knows no subscription any more. */
-  sessionLost(): void {
+  _sessionLost(): void {
     this._leaving.clear();
     for (const topic of this._topics.values()) {
       if (topic._last !== undefined) topic._continues = 'session_lost';
@@ -225,18 +224,15 @@ export class Subscriptions {
   }
 
   /** The session goes on, with what the server says is missing. */
-  resumed(welcome: any): void {
+  _resumed(welcome: any): void {
     this._replaying = true;
-    for (const name of welcome.dropped_topics ?? []) {
-      const topic = this._topics.get(name);
-      if (topic) this._askAgain(topic); // a new token may grant it
-    }
+    this._dropped(welcome.dropped_topics);
     for (const gap of welcome.gaps ?? []) this.gap(gap.topic, gap);
-    if (!welcome.replay_count) this.replayed();
+    if (!welcome.replay_count) this._replayed();
   }
 
   /** Everything missed has arrived. */
-  replayed(): void {
+  _replayed(): void {
     this._replaying = false;
     for (const topic of this._topics.values()) if (topic._have === 'yes') topic._enter('live');
   }
@@ -261,16 +257,17 @@ export class Subscriptions {
   }
 
   /** Somebody came or went. */
-  member(name: string, type: 'join' | 'leave', member: Member): void {
+  _member(name: string, type: 'join' | 'leave', member: Member): void {
     this._topics.get(name)?._member(type, member);
   }
 
-  /** The server withdrew topics: the token no longer grants them. */
-  withdrawn(names: string[]): void {
+  /** The server took topics away. They are asked for once more: a new token may grant them, else the refusal ends them. */
+  _dropped(names: string[] = []): void {
     for (const name of names) {
       const topic = this._topics.get(name);
-      if (topic) this._end(topic, new SparkwayError('forbidden', `the token no longer grants ${name}`));
+      if (topic) this._askAgain(topic);
     }
+    this._host._flush();
   }
 
   /** Ends all topics. */
@@ -288,14 +285,14 @@ export class Subscriptions {
   }
 
   /** Takes up what an earlier page had joined; what it does not join again in time is left. */
-  restore(saved: SavedTopic[]): void {
+  _restore(saved: SavedTopic[]): void {
     for (const { name, options, last, until } of saved) {
       const topic = new Topic(name, options, this._host);
       Object.assign(topic, { _last: last, _until: until, _have: 'yes', _held: [] });
       this._topics.set(name, topic);
       this.left(topic, REJOIN_MS);
     }
-    this.offline();
+    this._offline();
   }
 }
 

@@ -1,5 +1,6 @@
 import { Emitter, onAbort, type Logger, type Off } from './emitter.js';
 import type { SparkwayError } from './errors.js';
+import type { Kept } from './saved.js';
 import type { Published } from './outbox.js';
 
 /** A message as the application sees it. */
@@ -104,7 +105,7 @@ export interface TopicHost {
   publish(topic: string, data: unknown, options?: PublishOptions): Promise<Published>;
   history<T>(topic: string, options?: HistoryOptions): Promise<HistoryPage<T>>;
   presence(topic: string, options?: { signal?: AbortSignal }): Promise<Presence>;
-  _savePosition(topic: string, id: string): void;
+  _positionOf(topic: string): Kept<string>;
   _lost(loss: Loss): void;
   _left(topic: Topic): void;
 }
@@ -167,35 +168,36 @@ export class Topic<T = any> {
   messages({ signal, buffer = 256 }: { signal?: AbortSignal; buffer?: number } = {}): AsyncIterableIterator<Message<T>> {
     const queue = this._held ?? [];
     this._held = undefined;
+    const stop = new AbortController();
     let wake: Off = () => {};
-    let over = this._now === 'ended';
+    let off: Off = () => {};
     let dropping = false;
     const finish = () => {
-      over = true;
-      for (const off of offs.splice(0)) off();
+      off();
+      stop.abort();
       wake();
     };
-    const offs: Off[] = [];
-    offs.push(
-      this.on('message', (message) => {
-        queue.push(message);
-        if (queue.length > Math.max(buffer, 1)) {
+    this.on(
+      'message',
+      (message) => {
+        if (queue.push(message) > Math.max(buffer, 1)) {
           queue.shift();
           if (!dropping) this._lose({ topic: this.name, reason: 'slow_app', before: queue[0]!.id });
           dropping = true;
         }
         wake();
-      }),
-      this.on('state', (state) => state === 'ended' && finish()),
+      },
+      stop,
     );
-    offs.push(onAbort(signal, finish));
-    if (over) finish();
+    this.on('state', () => this._now === 'ended' && finish(), stop);
+    off = onAbort(signal, finish);
+    if (this._now === 'ended') finish();
     return {
       [Symbol.asyncIterator]() {
         return this;
       },
       next: async () => {
-        while (!queue.length && !over) await new Promise<void>((resolve) => (wake = resolve));
+        while (!queue.length && !stop.signal.aborted) await new Promise<void>((resolve) => (wake = resolve));
         const value = signal?.aborted ? undefined : queue.shift();
         dropping &&= queue.length > 0;
         if (value) return { value, done: false };
@@ -227,7 +229,8 @@ export class Topic<T = any> {
 
   /** Keeps the position, for `since: 'saved'` after a reload. */
   savePosition(): void {
-    if (this.position) this._host._savePosition(this.name, this.position);
+    const { position } = this;
+    if (position) this._host._positionOf(this.name).put(() => position);
   }
 
   /** Gives back one `Sparkway.topic` call; after the last one, and a second, the subscription ends. */

@@ -26,7 +26,7 @@ export interface WireEvents {
 /** One socket at a time; whatever an earlier one still says is not heard. */
 export class Wire {
   /** Whether frames can be sent. */
-  isOpen = false;
+  _isOpen = false;
   private _socket?: SocketLike;
   private _timer?: ReturnType<typeof setTimeout>;
 
@@ -45,7 +45,7 @@ export class Wire {
       socket.binaryType = 'arraybuffer';
       socket.onopen = () => {
         clearTimeout(this._timer);
-        this.isOpen = true;
+        this._isOpen = true;
         this._events.opened();
       };
       socket.onmessage = (event) => this._events.received(event.data);
@@ -60,7 +60,7 @@ export class Wire {
 
   /** Sends if open. */
   send(bytes: string | Uint8Array): boolean {
-    if (!this.isOpen) return false;
+    if (!this._isOpen) return false;
     this._socket!.send(bytes);
     return true;
   }
@@ -86,7 +86,7 @@ export class Wire {
   private _release(): SocketLike | undefined {
     const socket = this._socket;
     clearTimeout(this._timer);
-    this.isOpen = false;
+    this._isOpen = false;
     this._socket = undefined;
     if (socket) {
       socket.onopen = socket.onmessage = socket.onclose = null;

@@ -120,7 +120,7 @@ export class WebSocketClient {
 
   /** Cleanup on unmount: unsubscribes, closes with 1000, clears all timers. */
   dispose(): void {
-    if (this._wire.isOpen && this._topics.size) this._send({ type: 'unsubscribe', topics: [...this._topics] });
+    if (this._wire._isOpen && this._topics.size) this._send({ type: 'unsubscribe', topics: [...this._topics] });
     this._topics.clear();
     this._leave('Component unmounted');
   }
@@ -187,7 +187,7 @@ export class WebSocketClient {
     const turn = this._turn;
     if (this._options.auth === 'message') {
       await this._authenticate();
-      if (turn !== this._turn || !this._wire.isOpen) return;
+      if (turn !== this._turn || !this._wire._isOpen) return;
     }
     this._attempts = 0;
     if (this._retrying) this._enter(ConnectionState.RECONNECTING);
