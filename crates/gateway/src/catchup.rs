@@ -25,7 +25,7 @@ use crate::attached::Attached;
 use crate::reads::Wish;
 
 /// Entries read per topic and page: with the largest messages a page is 4 MiB.
-const PAGE: usize = 64;
+pub(crate) const PAGE: usize = 64;
 /// Longest pause between two attempts to read.
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 
@@ -159,7 +159,7 @@ impl Attached {
         sent
     }
 
-    fn is_for(&self, entry: &Entry) -> bool {
+    pub(crate) fn is_for(&self, entry: &Entry) -> bool {
         self.subs()
             .iter()
             .find(|sub| sub.topic == entry.topic)

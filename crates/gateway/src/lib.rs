@@ -29,6 +29,7 @@ mod feed;
 mod handle;
 mod lease;
 mod listeners;
+mod missed;
 mod node;
 mod reads;
 mod registry;

@@ -7,7 +7,7 @@ use sparkway_protocol::{Epoch, Gap, GapReason, MessageId, Partition, SessionId, 
 use sparkway_session::{
     AttachRequest, Claimed, Cursors, Input, Restored, StoreFailure, StoredSession,
 };
-use sparkway_store::{Claim, ClaimError, SessionRecord, StoreError, Subscription};
+use sparkway_store::{Claim, ClaimError, Remember, SessionRecord, StoreError, Subscription};
 use tokio::sync::oneshot;
 
 use crate::attached::{Attached, Owned, Sub};
@@ -35,6 +35,7 @@ impl Connection {
             match take_over(&shared, session, &heartbeat_token).await {
                 Ok(Some(record)) => {
                     let (claimed, taken) = split(&worker, &handle, format, record);
+                    taken.attached.forget(&claimed.dropped_topics);
                     // The connection may have ended meanwhile; then nobody attaches, and the
                     // session is detached again by its own end below.
                     if let Err(taken) = sender.send(taken) {
@@ -128,7 +129,13 @@ fn split(
     format: sparkway_protocol::Format,
     record: SessionRecord,
 ) -> (Claimed, Taken) {
-    let grants = Grants::from_record(&record.grants).unwrap_or_else(|_| Grants::none());
+    let now_ms = worker.shared.clock.now().unix_ms;
+    let is_expired = record.expires_at_ms.is_some_and(|end| end <= now_ms);
+    // What ran out grants nothing; a refresh brings new grants.
+    let grants = match Grants::from_record(&record.grants) {
+        Ok(grants) if !is_expired => grants,
+        Ok(_) | Err(_) => Grants::none(),
+    };
     let (granted, dropped): (Vec<_>, Vec<_>) = record.subscriptions.into_iter().partition(|sub| {
         worker
             .shared
@@ -210,7 +217,6 @@ impl Attached {
         let mut first = Vec::new();
         for partition in shared.layout.iter() {
             let (lane, gathered) = self.look(partition, &positions, &mut restored).await?;
-            restored.replay_count += gathered.entries.len() as u64;
             first.push((lane, gathered));
         }
         Ok((restored, first))
@@ -270,7 +276,10 @@ impl Attached {
             partition,
             position,
         };
+        let bound = self.worker.hub().position(partition);
         let mut gathered = self.gather(lane).await.map_err(unavailable)?;
+        let missed = self.count_missed(lane, &gathered, bound).await;
+        restored.replay_count += missed.map_err(unavailable)?;
         restored.gaps.append(&mut gathered.gaps);
         let mut known = Cursors::from_ids(&restored.positions);
         known.advance(position);
@@ -290,6 +299,20 @@ impl Attached {
                 (sub.slot, _) = hub.join(&sub.topic, &self.seat, after, sub.echo);
             }
         }
+    }
+
+    /// Topics that are no longer granted: they must not come back with the next resume.
+    fn forget(self: &Arc<Self>, dropped: &[TopicName]) {
+        if dropped.is_empty() {
+            return;
+        }
+        let attached = Arc::clone(self);
+        let mut change = Remember::nothing(self.session, self.epoch());
+        change.unsubscribed = dropped.to_vec();
+        self.worker.shared.tasks.spawn(async move {
+            let written = attached.worker.shared.store.remember(change).await;
+            attached.after_write(&written);
+        });
     }
 
     /// The connection ended while its claim was under way: the session is left resumable.
