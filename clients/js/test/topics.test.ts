@@ -197,8 +197,10 @@ test('a catch-up that is cut off goes on where it stopped, in order and without 
   const topic = made.client.topic('room', { since: '0' });
   await until(() => topic.position === ids[3]);
   await until(() => topic.state === 'live');
-  await back(made);
-  made.server.publish('room', 10);
+  await back(made, () => {
+    made.server.cut();
+    made.server.publish('room', 10); // the resumed session sends it before the rest of the catch-up
+  });
   await until(() => made.messages.length === 12);
   assert.deepEqual(texts(made.messages.slice(1)), Array.from({ length: 11 }, (_, at) => at));
   assert.deepEqual(made.losses, []);
@@ -467,4 +469,21 @@ test('a publish waits for the answer to a subscription made before it', async (t
   hold!();
   await answer;
   await until(() => made.messages.length === 1);
+});
+
+test('a catch-up does not hide what another topic of the partition still has on the way', async (t) => {
+  const made = await online(t);
+  await live(made, 'a');
+  const [seat] = made.server.seats;
+  const { send } = seat!;
+  seat!.send = (frame) => {
+    if (frame.topic !== 'a') send.call(seat, frame);
+  };
+  made.server.publish('a', 'on the way when the link breaks');
+  const id = made.server.publish('b', 'later in the partition');
+  const b = made.client.topic('b', { since: '0' });
+  await until(() => b.position === id);
+  await back(made);
+  await until(() => made.messages.length === 2);
+  assert.deepEqual(made.losses, []);
 });
