@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sparkway_metrics::{NodeState, SessionState};
-use sparkway_store::NodeLease;
+use sparkway_store::{NodeLease, StoreError};
 
 use crate::clock::millis;
 use crate::drain::Phase;
@@ -18,6 +18,20 @@ const RENEWAL: Duration = Duration::from_secs(5);
 const SWEEP: Duration = Duration::from_secs(1);
 /// Sessions per sweep and partition.
 const SWEEP_BATCH: usize = 200;
+
+/// Takes the lease, or renews it.
+///
+/// # Errors
+/// The store does not answer; sessions opened without a lease count as those of a dead node.
+pub(crate) async fn take(shared: &Shared) -> Result<(), StoreError> {
+    let lease = NodeLease {
+        node: shared.id.clone(),
+        connections: shared.connections(),
+        spare_accepts_per_second: shared.settings.drain.max_rate,
+        draining: *shared.phase.borrow() >= Phase::Closing,
+    };
+    shared.store.lease(lease, millis(LEASE)).await
+}
 
 /// Renews the lease for as long as the node lives.
 pub(crate) async fn renew(shared: Arc<Shared>) {
@@ -33,14 +47,8 @@ pub(crate) async fn renew(shared: Arc<Shared>) {
         if *shared.phase.borrow() == Phase::Done {
             return;
         }
-        let lease = NodeLease {
-            node: shared.id.clone(),
-            connections: shared.connections(),
-            spare_accepts_per_second: shared.settings.drain.max_rate,
-            draining: *shared.phase.borrow() >= Phase::Closing,
-        };
         shared.measure().await;
-        if let Err(error) = shared.store.lease(lease, millis(LEASE)).await {
+        if let Err(error) = take(&shared).await {
             tracing::warn!(%error, "lease not renewed");
         }
     }

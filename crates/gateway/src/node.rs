@@ -102,6 +102,7 @@ impl Node {
         };
         let (public, internal) = listeners.addresses()?;
         let (node, parts) = Parts::gather(settings, store, &threads, workers).await?;
+        lease::take(&node).await?;
         let workers = parts.run(&node, &threads);
         let accepting = CancellationToken::new();
         for (worker, thread) in workers.iter().zip(&threads) {
