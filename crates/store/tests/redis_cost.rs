@@ -16,10 +16,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use server::Server;
-use sparkway_protocol::{Durability, Partition, Payload, TopicName};
+use sparkway_protocol::{
+    Durability, Epoch, Format, MessageId, NodeId, Partition, Payload, SessionId, TopicName, UserId,
+};
 use sparkway_store::feed::FeedRequest;
 use sparkway_store::redis::{RedisSettings, RedisStore};
-use sparkway_store::{Append, FeedEvent, Retention, Store};
+use sparkway_store::{Append, FeedEvent, Open, Retention, SessionRecord, Store, Subscription};
 
 /// Messages of one measurement.
 const MESSAGES: usize = 64_000;
@@ -105,5 +107,58 @@ async fn cost_of_a_publish_in_redis() {
             println!("{followers:9} {batch:5} {tasks:5} | {cost:20.1} | {rate:10.0}");
         }
         nodes.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+fn bytes_of(server: &Server, key: &str) -> String {
+    let told = server.cli(&["MEMORY", "USAGE", key, "SAMPLES", "0"]);
+    told.trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn bytes_of_keys_in_redis() {
+    let server = Server::start(&[]);
+    let store = Arc::new(connect(&server).await);
+    for topics in [0, 5, 20, 100] {
+        let session = SessionId::from_random(rand::random(), Partition::default());
+        let name = |at| TopicName::parse(&format!("gift-list:{topics}{at:03}")).unwrap();
+        let subscription = |at| Subscription {
+            topic: name(at),
+            start: MessageId::MAX,
+            echo: true,
+            presence: false,
+        };
+        let record = SessionRecord {
+            session,
+            user: Some(UserId::parse(&format!("user-{topics}")).unwrap()),
+            grants: "{\"subscribe\":[\"room:*\"]}".into(),
+            expires_at_ms: Some(1_900_000_000_000),
+            generation: 12,
+            confirmed: 11,
+            epoch: Epoch(0),
+            owner: NodeId::parse("gateway-7c9f-1a2b3c4d").unwrap(),
+            attached: true,
+            format: Format::SparkJson,
+            cursors: vec![MessageId::MAX],
+            subscriptions: (0..topics).map(subscription).collect(),
+        };
+        let only_one = false;
+        store.open(Open { record, only_one }).await.unwrap();
+        let key = format!("sw:{{ms3}}:sess:{session}");
+        println!("session with {topics} topics: {}", bytes_of(&server, &key));
+        let key = format!("sw:{{ms3}}:user:user-{topics}");
+        println!("  its user: {}", bytes_of(&server, &key));
+    }
+    for entries in [1, 10, 999] {
+        publish(Arc::clone(&store), 1, entries * TOPICS).await;
+        let log = bytes_of(&server, "sw:{ms3}:log:room:0");
+        println!("log after {entries} more entries of 200 bytes: {log}");
+    }
+    println!("tip: {}", bytes_of(&server, "sw:{ms3}:tip:room:0"));
+    let digests = server.cli(&["--raw", "KEYS", "sw:{ms3}:idem:*"]);
+    for key in digests.lines() {
+        let count = server.cli(&["HLEN", key]);
+        println!("digests: {} in {}", bytes_of(&server, key), count.trim());
     }
 }

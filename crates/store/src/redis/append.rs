@@ -11,7 +11,7 @@ use sparkway_protocol::{
 };
 use tokio::time::Instant;
 
-use super::core::Core;
+use super::backend::Backend;
 use super::link::Live;
 use super::reply::{bytes_of, id_of, list_of, number_of, only};
 use super::router::{Lane, Repeat};
@@ -132,8 +132,8 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn command(&self, core: &Core, live: &Live, base: u64, expiring: u64) -> Cmd {
-        let (keys, partition) = (&core.keys, self.partition);
+    fn command(&self, backend: &Backend, live: &Live, base: u64, expiring: u64) -> Cmd {
+        let (keys, partition) = (&backend.keys, self.partition);
         let mut names = vec![
             keys.clock(partition),
             keys.generation(partition),
@@ -154,11 +154,11 @@ impl<'a> Batch<'a> {
         let mut call = scripts::APPEND.call(&names);
         call.arg(&*live.run_id)
             .arg(partition.get())
-            .arg(core.floor(partition).get())
-            .arg(core.bucket_ms)
+            .arg(backend.floor(partition).get())
+            .arg(backend.bucket_ms)
             .arg(base)
             .arg(expiring)
-            .arg(core.publish_word())
+            .arg(backend.publish_word())
             .arg(self.topics.len())
             .arg(self.fences.len());
         for (topic, retention) in &self.topics {
@@ -200,7 +200,7 @@ fn place_of(fences: &mut Vec<(SessionId, Epoch)>, fence: (SessionId, Epoch)) -> 
 
 type Results = Vec<Result<Appended, WriteError>>;
 
-impl Core {
+impl Backend {
     /// See [`crate::Store::append`].
     pub(super) async fn append(
         &self,

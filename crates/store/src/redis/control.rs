@@ -6,8 +6,8 @@ use sparkway_protocol::{NodeId, Partition};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::backend::Backend;
 use super::codec;
-use super::core::Core;
 use super::link::backoff;
 use super::subscriber::{PING_INTERVAL, Said, Subscriber};
 use crate::{Control, StoreError};
@@ -16,9 +16,9 @@ use crate::{Control, StoreError};
 const CONTROLS: usize = 1024;
 
 /// Listens for as long as the receiver lives.
-pub(super) fn listen(core: Arc<Core>, node: &NodeId) -> mpsc::Receiver<Control> {
+pub(super) fn listen(backend: Arc<Backend>, node: &NodeId) -> mpsc::Receiver<Control> {
     let (sender, receiver) = mpsc::channel(CONTROLS);
-    let channel = core.keys.control(node);
+    let channel = backend.keys.control(node);
     tokio::spawn(async move {
         let mut failures = 0;
         while !sender.is_closed() {
@@ -29,7 +29,7 @@ pub(super) fn listen(core: Arc<Core>, node: &NodeId) -> mpsc::Receiver<Control> 
             }
             let served = tokio::select! {
                 () = sender.closed() => return,
-                served = serve(&core, &channel, &sender, &mut failures) => served,
+                served = serve(&backend, &channel, &sender, &mut failures) => served,
             };
             if let Err(error) = served {
                 failures += 1;
@@ -43,13 +43,13 @@ pub(super) fn listen(core: Arc<Core>, node: &NodeId) -> mpsc::Receiver<Control> 
 }
 
 async fn serve(
-    core: &Arc<Core>,
+    backend: &Arc<Backend>,
     channel: &str,
     sender: &mpsc::Sender<Control>,
     failures: &mut u32,
 ) -> Result<(), StoreError> {
     // On a cluster a plain channel is heard on every node: any master will do.
-    let mut subscriber = Subscriber::connect(core, Partition::default(), false).await?;
+    let mut subscriber = Subscriber::connect(backend, Partition::default(), false).await?;
     subscriber.subscribe(&[channel.to_owned()]);
     subscriber.flush().await?;
     let mut ticks = interval(PING_INTERVAL);

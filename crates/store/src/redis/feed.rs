@@ -8,8 +8,8 @@ use sparkway_protocol::{MessageId, Partition, TopicName};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use super::backend::Backend;
 use super::codec::{Announcement, announcement};
-use super::core::Core;
 use super::following::{CHUNK, Following, Work};
 use super::link::backoff;
 use super::read::read_hole;
@@ -30,13 +30,13 @@ const ROLE_EVERY: u32 = 5;
 const DEAF: StoreError = StoreError::Unavailable("unsubscribed by the server");
 
 /// Opens a feed; its task lives as long as its events are read.
-pub(super) fn open(core: Arc<Core>, partition: Partition) -> Feed {
+pub(super) fn open(backend: Arc<Backend>, partition: Partition) -> Feed {
     let (handle, requests) = FeedHandle::channel(REQUESTS);
     let (sender, events) = mpsc::channel(FEED_EVENTS);
-    if core.has(partition) {
+    if backend.has(partition) {
         let task = Task {
-            stem: core.keys.channel_stem(partition),
-            core,
+            stem: backend.keys.channel_stem(partition),
+            backend,
             partition,
             requests: Some(requests),
             events: sender,
@@ -66,7 +66,7 @@ impl From<StoreError> for Stop {
 }
 
 struct Task {
-    core: Arc<Core>,
+    backend: Arc<Backend>,
     partition: Partition,
     stem: String,
     /// `None` once nobody can ask any more.
@@ -105,14 +105,14 @@ impl Task {
 
     /// Makes a connection, and takes requests meanwhile.
     async fn connect(&mut self, failures: u32) -> Result<Subscriber, Stop> {
-        let core = Arc::clone(&self.core);
+        let backend = Arc::clone(&self.backend);
         let partition = self.partition;
         let connecting = async move {
             if failures > 0 {
                 sleep(backoff(failures)).await;
-                core.router.refresh(Duration::from_millis(100)).await;
+                backend.router.refresh(Duration::from_millis(100)).await;
             }
-            Subscriber::connect(&core, partition, core.router.is_cluster()).await
+            Subscriber::connect(&backend, partition, backend.router.is_cluster()).await
         };
         tokio::pin!(connecting);
         let events = self.events.clone();
@@ -198,11 +198,11 @@ impl Task {
         &self,
         subscriber: &mut Subscriber,
     ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        let (keys, partition) = (&self.core.keys, self.partition);
+        let (keys, partition) = (&self.backend.keys, self.partition);
         let (clock, generation) = (keys.clock(partition), keys.generation(partition));
         let holes = keys.holes(partition);
         let number = partition.get().to_string();
-        let floor = self.core.floor(partition).to_string();
+        let floor = self.backend.floor(partition).to_string();
         let seen = self.seen.to_string();
         let run_id = subscriber.run_id.clone();
         let words = [
@@ -269,12 +269,12 @@ impl Task {
     }
 
     fn channels(&self, topics: &[TopicName]) -> Vec<String> {
-        let channel = |topic| self.core.keys.channel(self.partition, topic);
+        let channel = |topic| self.backend.keys.channel(self.partition, topic);
         topics.iter().map(channel).collect()
     }
 
     fn ask_tips(&self, subscriber: &mut Subscriber, topics: &[TopicName]) {
-        let tip = |topic| self.core.keys.tip(self.partition, topic);
+        let tip = |topic| self.backend.keys.tip(self.partition, topic);
         let tips: Vec<_> = topics.iter().map(tip).collect();
         subscriber.ask_tips(&tips);
     }
@@ -350,7 +350,7 @@ impl Task {
 
     fn see(&mut self, id: MessageId) {
         self.seen = self.seen.max(id);
-        self.core.note_id(self.partition, id);
+        self.backend.note_id(self.partition, id);
     }
 
     /// Hands an event on; waits for the reader, and reads nothing meanwhile.

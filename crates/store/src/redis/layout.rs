@@ -4,7 +4,7 @@ use redis::{Pipeline, Value, cmd};
 use sparkway_protocol::Partitions;
 use sparkway_protocol::id::ID_EPOCH_MS;
 
-use super::core::Core;
+use super::backend::Backend;
 use super::keys::{self, Keys};
 use super::link::Live;
 use super::reply::{bytes_of, list_of, text_of};
@@ -44,9 +44,9 @@ pub(super) async fn settle(
 
 /// Writes again what a server without its data has lost, so that a node that starts later lays it
 /// out as it was and signs with the same key.
-pub(super) async fn affirm(core: &Core) -> Result<(), StoreError> {
-    let (layout, key) = (core.layout, &core.cluster_key);
-    let found = write_missing(&core.router, core.keys.prefix(), layout, key).await?;
+pub(super) async fn affirm(backend: &Backend) -> Result<(), StoreError> {
+    let (layout, key) = (backend.layout, &backend.cluster_key);
+    let found = write_missing(&backend.router, backend.keys.prefix(), layout, key).await?;
     let stored = compare(&found, Some(layout))?;
     if stored.cluster_key == *key {
         Ok(())

@@ -3,7 +3,7 @@
 use redis::{Value, cmd};
 use sparkway_protocol::{NodeId, Partition, SessionId, UserId};
 
-use super::core::Core;
+use super::backend::Backend;
 use super::keys;
 use super::layout;
 use super::reply::{bytes_of, list_of, text_of};
@@ -17,7 +17,7 @@ const SWEEP_MAX: usize = 1000;
 /// A lease is forgotten so long after it ran out, in milliseconds.
 const FORGET_MS: u64 = 60_000;
 
-impl Core {
+impl Backend {
     async fn ask_nodes(&self, command: redis::Cmd) -> Result<Value, StoreError> {
         let slot = keys::slot(&self.keys.nodes());
         self.ask_slot(Lane::Quick, slot, command).await

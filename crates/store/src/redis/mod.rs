@@ -1,14 +1,26 @@
 //! The store in Redis: one server, Sentinel or a cluster.
 //!
 //! Every write is one script, atomic and safe to repeat; what is announced is published inside it.
-//! Commands go over supervised connections ([`link`]), found by [`router`]; each feed has a
-//! connection of its own ([`subscriber`]), which is the only place where pushes are read.
+//! Commands go over supervised connections (`link.rs`), found by `router.rs`; each feed has a
+//! connection of its own (`subscriber.rs`), which is the only place where pushes are read. Keys:
+//! `keys.rs`; what stands in them: `codec.rs`, `fields.rs`; scripts: `scripts/`.
+//!
+//! *Server*: Redis 6.2, a cluster 7.0, or newer; `maxmemory-policy noeviction`. A user of an access
+//! control list needs every key and channel under the prefix, and `EVAL EVALSHA SCRIPT INFO ROLE
+//! PING HELLO SELECT WAIT CLUSTER` beside reading, writing, publishing and subscribing.
+//!
+//! *Cost* (Redis 7.0, 200 bytes of payload, in Redis' processor time): 6 to 8 µs per message in
+//! batches of 16 to 64, 8 to 9 µs with three nodes following, 16 to 25 µs one by one. Bytes: a
+//! session 264, 488 with 5 topics, 1,128 with 20, and 152 for its user; a topic 4,824 with its
+//! first entry (less with a smaller `stream-node-max-bytes`), then 280 per entry; a digest 104,
+//! kept for one to two windows.
 
 mod append;
+mod backend;
+mod backend;
 mod cluster;
 mod codec;
 mod control;
-mod core;
 mod dial;
 mod fault;
 mod feed;
@@ -44,7 +56,7 @@ use crate::{
     Append, Appended, BoxFuture, Claim, ClaimError, Claimed, Control, Detach, Expired, Feed, Hole,
     NodeLease, Open, Opened, Page, Remember, SessionRecord, Store, StoreError, Want, WriteError,
 };
-use core::{Core, Settled};
+use backend::{Backend, Settled};
 use dial::Dialer;
 use keys::Keys;
 use link::Live;
@@ -56,7 +68,7 @@ pub use url::{Address, Password, RedisUrl, Servers, UrlError};
 /// A store in Redis. It must be made and used inside a tokio runtime.
 #[derive(Debug)]
 pub struct RedisStore {
-    core: Arc<Core>,
+    backend: Arc<Backend>,
 }
 
 impl RedisStore {
@@ -83,9 +95,9 @@ impl RedisStore {
             replicas: settings.replicas,
             window: settings.idempotency_window,
         };
-        let core = Core::new(router, settled);
-        core.survey().await?;
-        Ok(Self { core })
+        let backend = Backend::new(router, settled);
+        backend.survey().await?;
+        Ok(Self { backend })
     }
 
     /// Holds a call that asks the server more than once to the one deadline.
@@ -93,7 +105,7 @@ impl RedisStore {
         &self,
         call: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let deadline = self.core.command_deadline;
+        let deadline = self.backend.command_deadline;
         match tokio::time::timeout(deadline, call).await {
             Ok(answer) => answer,
             Err(_) => Err(StoreError::Unavailable("no answer in time").into()),
@@ -101,7 +113,7 @@ impl RedisStore {
     }
 }
 
-impl Core {
+impl Backend {
     /// A name of another partition would be written where nobody looks for it.
     fn check_topics<'a>(
         &self,
@@ -134,19 +146,19 @@ impl Core {
 
 impl Store for RedisStore {
     fn partitions(&self) -> Partitions {
-        self.core.layout
+        self.backend.layout
     }
 
     fn cluster_key(&self) -> BoxFuture<'_, Result<[u8; 32], StoreError>> {
-        Box::pin(async { Ok(self.core.cluster_key) })
+        Box::pin(async { Ok(self.backend.cluster_key) })
     }
 
     fn feed(&self, partition: Partition) -> Feed {
-        feed::open(Arc::clone(&self.core), partition)
+        feed::open(Arc::clone(&self.backend), partition)
     }
 
     fn control(&self, node: &NodeId) -> mpsc::Receiver<Control> {
-        control::listen(Arc::clone(&self.core), node)
+        control::listen(Arc::clone(&self.backend), node)
     }
 
     fn append(
@@ -156,13 +168,13 @@ impl Store for RedisStore {
     ) -> BoxFuture<'_, Result<Vec<Result<Appended, WriteError>>, StoreError>> {
         Box::pin(async move {
             let topics = batch.iter().map(|message| &message.topic);
-            self.core.check_topics(partition, topics)?;
-            self.within(self.core.append(partition, batch)).await
+            self.backend.check_topics(partition, topics)?;
+            self.within(self.backend.append(partition, batch)).await
         })
     }
 
     fn announce(&self, message: Ephemeral) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(self.core.announce(message))
+        Box::pin(self.backend.announce(message))
     }
 
     fn read(
@@ -173,45 +185,46 @@ impl Store for RedisStore {
     ) -> BoxFuture<'_, Result<Vec<Page>, StoreError>> {
         Box::pin(async move {
             let topics = wants.iter().map(|want| &want.topic);
-            self.core.check_topics(partition, topics)?;
-            self.within(self.core.read(partition, wants, limit)).await
+            self.backend.check_topics(partition, topics)?;
+            self.within(self.backend.read(partition, wants, limit))
+                .await
         })
     }
 
     fn history(&self, range: Range) -> BoxFuture<'_, Result<Page, StoreError>> {
-        Box::pin(self.core.history(range))
+        Box::pin(self.backend.history(range))
     }
 
     fn tip(&self, topic: TopicName) -> BoxFuture<'_, Result<MessageId, StoreError>> {
-        Box::pin(self.core.tip(topic))
+        Box::pin(self.backend.tip(topic))
     }
 
     fn clock(&self, partition: Partition) -> BoxFuture<'_, Result<MessageId, StoreError>> {
-        Box::pin(self.core.clock(partition))
+        Box::pin(self.backend.clock(partition))
     }
 
     fn holes(&self, partition: Partition) -> BoxFuture<'_, Result<Vec<Hole>, StoreError>> {
-        Box::pin(self.core.holes(partition))
+        Box::pin(self.backend.holes(partition))
     }
 
     fn open(&self, open: Open) -> BoxFuture<'_, Result<Opened, StoreError>> {
-        Box::pin(self.core.open(open))
+        Box::pin(self.backend.open(open))
     }
 
     fn load(&self, session: SessionId) -> BoxFuture<'_, Result<Option<SessionRecord>, StoreError>> {
-        Box::pin(self.core.load(session))
+        Box::pin(self.backend.load(session))
     }
 
     fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Claimed, ClaimError>> {
-        Box::pin(self.core.claim(claim))
+        Box::pin(self.backend.claim(claim))
     }
 
     fn remember(&self, change: Remember) -> BoxFuture<'_, Result<(), WriteError>> {
-        Box::pin(self.core.remember(change))
+        Box::pin(self.backend.remember(change))
     }
 
     fn restore(&self, record: SessionRecord) -> BoxFuture<'_, Result<Epoch, WriteError>> {
-        Box::pin(self.core.restore(record))
+        Box::pin(self.backend.restore(record))
     }
 
     fn detach(
@@ -219,23 +232,23 @@ impl Store for RedisStore {
         partition: Partition,
         sessions: Vec<Detach>,
     ) -> BoxFuture<'_, Result<Vec<Result<(), WriteError>>, StoreError>> {
-        Box::pin(self.within(self.core.detach(partition, sessions)))
+        Box::pin(self.within(self.backend.detach(partition, sessions)))
     }
 
     fn end(&self, session: SessionId, epoch: Epoch) -> BoxFuture<'_, Result<(), WriteError>> {
-        Box::pin(self.core.end(session, epoch))
+        Box::pin(self.backend.end(session, epoch))
     }
 
     fn lease(&self, lease: NodeLease, lease_ms: u64) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(self.within(self.core.lease(lease, lease_ms)))
+        Box::pin(self.within(self.backend.lease(lease, lease_ms)))
     }
 
     fn release(&self, node: NodeId) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(self.core.release(node))
+        Box::pin(self.backend.release(node))
     }
 
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeLease>, StoreError>> {
-        Box::pin(self.core.nodes())
+        Box::pin(self.backend.nodes())
     }
 
     fn sweep(
@@ -244,6 +257,6 @@ impl Store for RedisStore {
         window_ms: u64,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Expired>, StoreError>> {
-        Box::pin(self.within(self.core.sweep(partition, window_ms, limit)))
+        Box::pin(self.within(self.backend.sweep(partition, window_ms, limit)))
     }
 }

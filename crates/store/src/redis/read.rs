@@ -6,14 +6,14 @@ use std::sync::Arc;
 use redis::{Value, cmd};
 use sparkway_protocol::{Entry, MessageId, Partition, TopicName};
 
+use super::backend::Backend;
 use super::codec::{self, Fields};
-use super::core::Core;
 use super::reply::{bytes_of, id_of, list_of, text_of};
 use super::router::Lane;
 use crate::record::Range;
 use crate::{Hole, Page, StoreError, Want};
 
-impl Core {
+impl Backend {
     /// See [`crate::Store::read`].
     pub(super) async fn read(
         &self,

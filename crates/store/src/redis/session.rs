@@ -3,7 +3,7 @@
 use redis::{Value, cmd};
 use sparkway_protocol::{CloseReason, Epoch, NodeId, Partition, SessionId};
 
-use super::core::Core;
+use super::backend::Backend;
 use super::link::Live;
 use super::reply::{bytes_of, list_of, number_of, text_of};
 use super::router::{Lane, Repeat};
@@ -25,7 +25,7 @@ const PIPELINE: usize = 256;
 
 const CORRUPT: StoreError = StoreError::Corrupt("session record");
 
-impl Core {
+impl Backend {
     fn node_key(&self, partition: Partition, node: &NodeId) -> String {
         format!("{}{node}", self.keys.node_stem(partition))
     }

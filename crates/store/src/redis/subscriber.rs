@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::core::Core;
+use super::backend::Backend;
 use super::link::run_id_of;
 use super::resp::Value;
 use super::url::Address;
@@ -84,13 +84,13 @@ impl Drop for Subscriber {
 impl Subscriber {
     /// Connects to the master of a partition, and makes sure that it is one.
     pub(super) async fn connect(
-        core: &Arc<Core>,
+        backend: &Arc<Backend>,
         partition: Partition,
         sharded: bool,
     ) -> Result<Self, StoreError> {
-        let slot = core.slot(partition);
-        let dialer = core.router.dialer();
-        let address = core.router.master(slot).await?;
+        let slot = backend.slot(partition);
+        let dialer = backend.router.dialer();
+        let address = backend.router.master(slot).await?;
         let mut wire = Wire::connect(dialer, &address, Login::Full).await?;
         let introduction = async {
             let role = wire.ask(&[b"ROLE"], |role| is_master(role).then_some(()));
@@ -104,7 +104,7 @@ impl Subscriber {
         tracing::debug!(%address, partition = partition.get(), "feed connected");
         let moved = Arc::new(Notify::new());
         let sentry = tokio::spawn(watch_master(
-            Arc::clone(core),
+            Arc::clone(backend),
             slot,
             address,
             Arc::clone(&moved),
@@ -257,11 +257,11 @@ fn is_master(role: &Value<'_>) -> bool {
 }
 
 /// Ends when another server is the master: a replaced one may stay connected and silent.
-async fn watch_master(core: Arc<Core>, slot: u16, mine: Address, moved: Arc<Notify>) {
+async fn watch_master(backend: Arc<Backend>, slot: u16, mine: Address, moved: Arc<Notify>) {
     loop {
         sleep(MASTER_INTERVAL).await;
-        core.router.refresh(MASTER_INTERVAL).await;
-        match core.router.master(slot).await {
+        backend.router.refresh(MASTER_INTERVAL).await;
+        match backend.router.master(slot).await {
             Ok(master) if master != mine => {
                 tracing::warn!(%mine, %master, "the master of a partition moved");
                 moved.notify_one();

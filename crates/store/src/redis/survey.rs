@@ -3,7 +3,7 @@
 
 use redis::cmd;
 
-use super::core::Core;
+use super::backend::Backend;
 use super::reply::{list_of, text_of};
 use super::router::Lane;
 use crate::StoreError;
@@ -13,7 +13,7 @@ const OLDEST: (u32, u32) = (6, 2);
 /// Oldest cluster: sharded channels.
 const OLDEST_CLUSTER: (u32, u32) = (7, 0);
 
-impl Core {
+impl Backend {
     /// Looks at the server of the first partition; the others are taken to be alike.
     pub(super) async fn survey(&self) -> Result<(), StoreError> {
         let partition = sparkway_protocol::Partition::default();

@@ -26,7 +26,7 @@ struct Known {
 
 /// The backend behind [`super::RedisStore`].
 #[derive(Debug)]
-pub(super) struct Core {
+pub(super) struct Backend {
     pub(super) keys: Keys,
     pub(super) router: Router,
     pub(super) layout: Partitions,
@@ -41,7 +41,7 @@ pub(super) struct Core {
     slots: Vec<u16>,
 }
 
-/// What [`Core::new`] is given beside the router.
+/// What [`Backend::new`] is given beside the router.
 pub(super) struct Settled {
     pub(super) keys: Keys,
     pub(super) layout: Partitions,
@@ -51,7 +51,7 @@ pub(super) struct Settled {
     pub(super) window: Duration,
 }
 
-impl Core {
+impl Backend {
     pub(super) fn new(router: Router, settled: Settled) -> Arc<Self> {
         let layout = settled.layout;
         let slots = layout
