@@ -17,7 +17,6 @@
 
 mod append;
 mod backend;
-mod backend;
 mod cluster;
 mod codec;
 mod control;
