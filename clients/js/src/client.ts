@@ -188,8 +188,8 @@ export class Sparkway {
         this._timers.clear(id);
         off();
         this._calls.remove(id);
-        if (error) reject(error);
-        else resolve(result);
+        if (result) resolve(result);
+        else reject(error);
       };
       let off = () => {};
       const id = this._call(type, data, (result) => end(undefined, result), end, repeat);

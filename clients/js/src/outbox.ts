@@ -111,8 +111,8 @@ export class Outbox {
         this._timers.clear(item);
         off();
         this._bytes -= item.body.length;
-        if (error) reject(error);
-        else resolve(result!);
+        if (result) resolve(result);
+        else reject(error);
         this._host._queued();
       };
       off = onAbort(signal, () => item.end(signal!.reason));
@@ -165,7 +165,7 @@ export class Outbox {
       this._timers.set('hold', delay * (1 + Math.random() / 4), () => this._host._flush());
     } else {
       this._refusals = 0;
-      item.end(error, { id: result?.id ?? undefined, duplicate: !!result?.duplicate });
+      item.end(error, error ? undefined : { id: result?.id ?? undefined, duplicate: !!result?.duplicate });
       this._host._flush();
     }
     return true;

@@ -127,8 +127,8 @@ test('a publish can be given up, before and while it waits', async (t) => {
   const stop = new AbortController();
   const error = failure(made.client.publish('room', 2, { signal: stop.signal }));
   await settle();
-  stop.abort();
-  assert.equal((await error).name, 'AbortError');
+  stop.abort(0);
+  assert.equal(await error, 0, 'whatever the reason is, it is the rejection');
   made.client.connect();
   await made.client.ready();
   await made.client.publish('room', 3);
