@@ -38,7 +38,7 @@ export class Calls {
     if (!call) return false;
     this._open.delete(id);
     if (error) call.failed(error);
-    else call.done(result ?? {});
+    else call.done(result);
     return true;
   }
 

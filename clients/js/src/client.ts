@@ -317,7 +317,7 @@ export class Sparkway {
       case 'topic:message':
         return this._message(frame);
       case 'ws:ack':
-        return void this._settle(data.ackId, data.result);
+        return void this._settle(data.ackId, data.result ?? {});
       case 'ws:error':
         const error = refusal(data);
         if (!this._settle(data.ackId, undefined, error)) this._failed(error);

@@ -327,7 +327,7 @@ export class Connection {
     this.attempt = steady ? 1 : wasOnline ? Math.min(this.attempt + 1, 3) : this.attempt + 1;
     const { attempts = Infinity } = this._settings.reconnect;
     if (next === 'stop') return this._stop(refused ?? stopError(this.lastClose));
-    if (this.attempt > attempts) return this._stop(new SparkwayError('gave_up', `no connection after ${attempts} attempts`, true));
+    if (this.attempt > attempts) return this._stop(new SparkwayError('gave_up', 'no connection', true));
     const quick = steady || (next === 'resume' && this.attempt < 3);
     const delay = quick ? Math.random() * SOON_MS : delayOf(this.attempt, this._settings.reconnect);
     this._later(delay + Math.max(refused?.retryAfter ?? 0, this._comeBack - Date.now(), 0));

@@ -51,7 +51,7 @@ interface Item extends Parcel {
   /** Sent at least once in this session, so it may be stored. */
   maybe: boolean;
   promise: Promise<Published>;
-  end(error?: unknown, result?: Published): void;
+  end(error?: unknown, result?: Published | false): void;
 }
 
 /** What the outbox tells the client. */
@@ -94,7 +94,7 @@ export class Outbox {
     if (known) return known.promise;
     if (signal?.aborted) return Promise.reject(signal.reason);
     if (!this._makeRoom(parcel.body.length)) {
-      return Promise.reject(new SparkwayError('queue_full', 'too much waits already', true));
+      return Promise.reject(new SparkwayError('queue_full', 'the queue is full', true));
     }
     return this._insert(parcel, Date.now() + timeout, false, signal);
   }
@@ -126,7 +126,7 @@ export class Outbox {
     const full = () => this.size >= messages || this._bytes + size > bytes;
     if (overflow !== 'reject') {
       for (const item of this._all()) {
-        if (full() && !item.maybe) item.end(new SparkwayError('queue_full', 'a newer one took its place', true));
+        if (full() && !item.maybe) item.end(new SparkwayError('queue_full', 'the queue is full', true));
       }
     }
     return !full();
@@ -165,7 +165,7 @@ export class Outbox {
       this._timers.set('hold', delay * (1 + Math.random() / 4), () => this._host._flush());
     } else {
       this._refusals = 0;
-      item.end(error, error ? undefined : { id: result?.id ?? undefined, duplicate: !!result?.duplicate });
+      item.end(error, !error && { id: result.id, duplicate: !!result.duplicate });
       this._host._flush();
     }
     return true;
