@@ -1,1 +1,365 @@
-//! Which test shows which row.
+//! Which tests show which row of the acceptance list. The list of rows stands here in full: a row
+//! without a test, or a test that does not exist, fails.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+/// Rows and the tests that show them.
+const ROWS: &[(&str, &[&str])] = &[
+    (
+        "X-01",
+        &["spark::connect::both_spark_paths_lead_to_the_protocol"],
+    ),
+    (
+        "X-03",
+        &["spark::http::the_first_known_subprotocol_is_echoed_and_unknown_ones_are_ignored"],
+    ),
+    (
+        "X-04",
+        &[
+            "spark::http::without_a_subprotocol_the_encoding_is_json",
+            "spark::connect::json_is_text_and_messagepack_is_binary_with_the_same_fields",
+        ],
+    ),
+    (
+        "X-06",
+        &[
+            "spark::http::statuses_say_what_is_wrong_with_a_handshake",
+            "spark::http::configured_origins_are_scheme_host_and_port",
+            "spark::http::an_origin_must_be_the_own_host_where_none_is_configured",
+            "spark::http::a_draining_node_answers_503_with_retry_after",
+            "bad_input::handshake::malformed_and_ambiguous_heads_are_answered_400",
+            "bad_input::handshake::wrong_upgrade_headers_are_answered_400_405_or_426",
+        ],
+    ),
+    (
+        "X-07",
+        &[
+            "bad_input::frames::what_is_too_large_closes_1009_before_it_arrives",
+            "bad_input::frames::the_wrong_kind_of_message_closes_1003",
+            "bad_input::frames::text_that_is_not_utf_8_closes_1007",
+            "bad_input::frames::fragments_are_joined_and_control_frames_between_them_are_served",
+        ],
+    ),
+    (
+        "X-08",
+        &["spark::connect::a_silent_connection_is_closed_after_the_connect_timeout"],
+    ),
+    (
+        "X-09",
+        &["chaos::drain::who_does_not_obey_the_drain_is_closed_1012_and_resumes_elsewhere"],
+    ),
+    (
+        "X-10",
+        &[
+            "bad_input::frames::what_breaks_the_framing_closes_1002",
+            "bad_input::payloads::text_that_is_no_frame_is_malformed_and_the_connection_stays",
+            "bad_input::handshake::a_flood_of_handshakes_is_borne",
+            "chaos::slow::a_slow_subscriber_costs_bounded_memory_delays_nobody_and_learns_what_is_gone",
+        ],
+    ),
+    (
+        "X-11",
+        &[
+            "spark::auth::tokens_never_reach_the_log",
+            "bad_input::payloads::fields_of_the_wrong_kind_are_invalid_and_named",
+        ],
+    ),
+    (
+        "S0-01",
+        &["spark::connect::the_handshake_needs_nothing_and_the_client_speaks_first"],
+    ),
+    (
+        "S0-02",
+        &["spark::connect::a_bare_connect_succeeds_and_is_answered_in_full"],
+    ),
+    (
+        "S0-03",
+        &[
+            "spark::connect::a_bare_connect_succeeds_and_is_answered_in_full",
+            "spark::auth::where_auth_is_optional_nobody_is_anonymous_and_a_bad_token_is_still_refused",
+        ],
+    ),
+    (
+        "S0-04",
+        &["spark::connect::a_bare_connect_succeeds_and_is_answered_in_full"],
+    ),
+    (
+        "S0-05",
+        &["spark::connect::a_bare_connect_succeeds_and_is_answered_in_full"],
+    ),
+    (
+        "S0-06",
+        &[
+            "spark::connect::a_connect_with_an_id_is_answered_under_it",
+            "spark::messages::a_publish_is_stored_acked_and_delivered_in_full",
+            "spark::messages::unknown_fields_are_ignored",
+            "bad_input::payloads::fields_of_the_wrong_kind_are_invalid_and_named",
+        ],
+    ),
+    (
+        "S0-07",
+        &["spark::connect::a_bare_connect_succeeds_and_is_answered_in_full"],
+    ),
+    (
+        "S0-08",
+        &[
+            "spark::auth::a_token_is_taken_from_the_frame_the_query_the_subprotocol_and_the_header",
+            "spark::auth::no_token_and_one_that_is_not_valid_are_unauthorized_and_close_1008",
+            "spark::auth::an_expired_token_is_refused_with_its_own_code_and_closes_1008",
+        ],
+    ),
+    (
+        "S0-09",
+        &["spark::connect::a_client_that_drops_before_its_first_message_can_resume"],
+    ),
+    (
+        "S0-10",
+        &[
+            "spark::connect::session_ids_are_uuids_and_no_token_comes_twice",
+            "spark::connect::the_store_never_holds_a_token_nor_what_yields_it",
+        ],
+    ),
+    (
+        "S0-11",
+        &["spark::connect::a_second_connect_is_refused_and_the_connection_stays"],
+    ),
+    (
+        "S0-12",
+        &["spark::connect::any_other_first_frame_is_not_connected_and_closes_1008"],
+    ),
+    (
+        "S0-20",
+        &["spark::resume::a_resume_is_answered_in_full_and_brings_everything_missed_in_order"],
+    ),
+    (
+        "S0-21",
+        &["spark::resume::a_resume_is_answered_in_full_and_brings_everything_missed_in_order"],
+    ),
+    (
+        "S0-22",
+        &["spark::resume::a_resume_is_answered_in_full_and_brings_everything_missed_in_order"],
+    ),
+    (
+        "S0-23",
+        &[
+            "spark::resume::a_resume_is_answered_in_full_and_brings_everything_missed_in_order",
+            "spark::resume::a_resume_that_missed_nothing_replays_nothing",
+        ],
+    ),
+    (
+        "S0-24",
+        &[
+            "spark::replay::replay_count_and_replay_done_say_how_many_came",
+            "spark::replay::replayed_messages_come_before_any_newer_one",
+            "chaos::cuts::a_resume_while_other_nodes_publish_at_full_rate_loses_nothing",
+        ],
+    ),
+    (
+        "S0-25",
+        &[
+            "spark::resume::a_session_survives_kill_9_of_its_node",
+            "chaos::kill::every_session_of_a_killed_node_resumes_on_the_other_and_sees_every_message_once",
+            "chaos::cuts::twenty_random_cuts_per_session_lose_nothing_on_two_nodes",
+        ],
+    ),
+    (
+        "S0-26",
+        &[
+            "spark::resume::subscriptions_and_their_options_are_restored",
+            "spark::grants::topics_that_are_no_longer_granted_are_dropped_at_resume_and_named",
+            "spark::auth::a_resume_with_an_expired_token_drops_and_names_every_topic",
+        ],
+    ),
+    (
+        "S0-27",
+        &[
+            "spark::rotation::a_resume_rotates_the_token_and_the_former_works_until_the_new_one_is_used",
+            "spark::rotation::a_client_that_dies_before_it_reads_the_new_token_is_not_locked_out",
+        ],
+    ),
+    (
+        "S0-28",
+        &[
+            "chaos::takeover::a_resume_closes_the_older_socket_with_4009",
+            "chaos::takeover::a_fenced_connection_stores_nothing_and_extends_nothing",
+            "chaos::takeover::a_claim_ends_a_half_open_socket",
+            "chaos::takeover::two_resumes_at_once_leave_one_owner",
+        ],
+    ),
+    (
+        "S0-29",
+        &[
+            "spark::resume::unknown_foreign_and_ended_sessions_cannot_be_told_apart",
+            "spark::resume::refusals_take_the_same_time_whatever_is_wrong",
+            "spark::resume::after_a_failed_resume_only_a_connect_helps",
+            "spark::resume::what_is_no_position_is_a_bad_message_id",
+            "chaos::store::while_the_store_is_away_requests_are_unavailable_and_connections_stay",
+        ],
+    ),
+    (
+        "S0-30",
+        &[
+            "spark::replay::what_was_trimmed_is_named_and_the_rest_is_replayed",
+            "spark::replay::what_is_too_old_is_named_as_expired",
+            "chaos::store::a_store_that_lost_everything_is_told_as_rewound_and_ids_still_rise",
+        ],
+    ),
+    (
+        "S0-31",
+        &["spark::resume::a_position_from_the_future_is_a_rewound_gap_and_mutes_nothing"],
+    ),
+    (
+        "S0-32",
+        &[
+            "spark::resume::a_session_is_gone_after_its_window_and_not_before",
+            "spark::resume::a_close_with_1000_ends_the_session_unless_it_says_otherwise",
+            "spark::resume::keep_on_close_keeps_a_session_that_closes_with_1000",
+        ],
+    ),
+    (
+        "S0-33",
+        &["spark::replay::a_replay_that_is_cut_off_is_resumed_from_the_last_id_received"],
+    ),
+    (
+        "S0-40",
+        &["spark::heartbeat::a_heartbeat_is_answered_and_needs_no_ack_when_nothing_changed"],
+    ),
+    (
+        "S0-41",
+        &[
+            "spark::heartbeat::a_heartbeat_is_answered_and_needs_no_ack_when_nothing_changed",
+            "spark::rotation::a_rotated_token_is_the_only_valid_one_once_its_frame_is_acked",
+        ],
+    ),
+    (
+        "S0-42",
+        &[
+            "spark::heartbeat::a_heartbeat_is_answered_and_needs_no_ack_when_nothing_changed",
+            "spark::rotation::a_rotated_token_is_the_only_valid_one_once_its_frame_is_acked",
+        ],
+    ),
+    (
+        "S0-43",
+        &[
+            "spark::rotation::a_rotated_token_is_the_only_valid_one_once_its_frame_is_acked",
+            "spark::rotation::the_first_use_of_a_rotated_token_voids_the_one_before",
+        ],
+    ),
+    (
+        "S0-44",
+        &[
+            "spark::heartbeat::one_wrong_token_is_refused_and_a_right_one_forgives_it",
+            "spark::heartbeat::two_wrong_tokens_in_a_row_close_4007_and_reveal_nothing",
+        ],
+    ),
+    (
+        "S0-45",
+        &[
+            "spark::heartbeat::without_a_heartbeat_the_connection_closes_1001_and_the_session_stays_resumable",
+        ],
+    ),
+    (
+        "S0-46",
+        &[
+            "spark::rotation::a_rotated_token_is_the_only_valid_one_once_its_frame_is_acked",
+            "spark::heartbeat::another_interval_of_the_node_is_told_at_resume",
+        ],
+    ),
+    (
+        "S0-47",
+        &[
+            "spark::heartbeat::a_heartbeat_is_answered_and_needs_no_ack_when_nothing_changed",
+            "spark::heartbeat::more_than_four_heartbeats_per_interval_are_rate_limited",
+        ],
+    ),
+    (
+        "S0-48",
+        &["spark::heartbeat::heartbeats_acks_and_deliveries_cost_no_command_of_the_store"],
+    ),
+    (
+        "S0-50",
+        &["spark::acks::an_ack_is_cumulative_within_its_partition"],
+    ),
+    (
+        "S0-51",
+        &["spark::acks::every_client_frame_with_an_id_is_answered_exactly_once"],
+    ),
+    (
+        "S0-52",
+        &["spark::acks::an_ack_is_cumulative_within_its_partition"],
+    ),
+    (
+        "S0-53",
+        &[
+            "chaos::repeat::a_publish_repeated_on_another_node_after_a_lost_answer_is_stored_once",
+            "chaos::repeat::a_repeat_answers_the_first_id_whatever_it_carries",
+        ],
+    ),
+    (
+        "S0-54",
+        &[
+            "spark::acks::an_ack_comes_after_the_message_is_stored",
+            "spark::acks::a_replicated_publish_is_acked_only_when_replicas_have_it",
+        ],
+    ),
+    (
+        "S0-55",
+        &["spark::acks::a_refusal_names_the_frame_and_says_whether_to_try_again"],
+    ),
+    (
+        "S0-56",
+        &["spark::acks::unacked_messages_are_not_resent_and_never_acking_is_fine"],
+    ),
+    (
+        "S0-57",
+        &["spark::acks::unknown_and_repeated_acks_are_ignored"],
+    ),
+    (
+        "S0-58",
+        &[
+            "spark::rotation::an_ack_of_another_control_frame_does_not_void_a_token",
+            "spark::acks::unknown_and_repeated_acks_are_ignored",
+        ],
+    ),
+];
+
+/// Every row of source 0, and the common ones that the native dialect is judged by.
+fn rows() -> BTreeSet<String> {
+    let sections = [1..=12, 20..=33, 40..=48, 50..=58];
+    let own = sections
+        .into_iter()
+        .flatten()
+        .map(|number| format!("S0-{number:02}"));
+    let common = [1, 3, 4, 6, 7, 8, 9, 10, 11].map(|number| format!("X-{number:02}"));
+    own.chain(common).collect()
+}
+
+/// Names of all tests in this binary.
+fn tests() -> BTreeSet<String> {
+    let this = std::env::current_exe().unwrap();
+    let output = Command::new(this)
+        .args(["--list", "--format", "terse"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines()
+        .filter_map(|line| line.strip_suffix(": test"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_row_is_shown_by_a_test_that_exists() {
+    let shown: BTreeSet<String> = ROWS.iter().map(|(row, _)| (*row).to_owned()).collect();
+    assert_eq!(shown.len(), ROWS.len(), "a row stands twice");
+    assert_eq!(shown, rows());
+    let tests = tests();
+    assert!(tests.len() > 100, "{tests:?}");
+    for (row, shown_by) in ROWS {
+        assert!(!shown_by.is_empty(), "{row} has no test");
+        for test in *shown_by {
+            assert!(tests.contains(*test), "{row}: {test} does not exist");
+        }
+    }
+}

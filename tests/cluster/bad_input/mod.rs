@@ -1,1 +1,5 @@
-//! Bad input: each has its documented answer, and others never notice.
+//! Bad input: each has its documented answer, and healthy connections of the node never notice.
+
+mod frames;
+mod handshake;
+mod payloads;

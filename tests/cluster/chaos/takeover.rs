@@ -34,20 +34,17 @@ everywhere! {
                 "topic": topic, "data": round});
             // A loser may be closed before it can say anything.
             let _ = tokio::join!(first.send(&publish), second.send(&publish));
-            let mut owners = 0;
-            for wire in [&mut first, &mut second] {
-                let stays = wire.wait_closed(crate::harness::peer::SHORT).await.is_err();
-                if stays {
-                    owners += 1;
-                    let ping = json!({"type": "ws:ping", "id": "alive"});
-                    wire.send(&ping).await.unwrap();
-                    wire.answer("alive", SOON).await.unwrap();
-                } else {
-                    let (frames, closed) = last_words(wire).await;
-                    assert_eq!(closed.code, Some(4009), "{frames:?}");
-                }
-            }
-            assert_eq!(owners, 1, "round {round}");
+            let first_lost = tokio::select! {
+                closed = first.wait_closed(SOON) => { closed.unwrap(); true }
+                closed = second.wait_closed(SOON) => { closed.unwrap(); false }
+            };
+            let (loser, owner) =
+                if first_lost { (&mut first, &mut second) } else { (&mut second, &mut first) };
+            let closed = loser.wait_closed(SOON).await.unwrap();
+            assert_eq!(closed.code, Some(4009), "round {round}");
+            let ping = json!({"type": "ws:ping", "id": "alive"});
+            owner.send(&ping).await.unwrap();
+            owner.answer("alive", SOON).await.unwrap();
         }
         // However many connections said it: each publish had one id.
         let mut reader = Peer::connect(place.first(), place.encoding).await;
@@ -82,6 +79,7 @@ async fn a_fenced_connection_stores_nothing_and_extends_nothing() {
         let is_stored = frame["type"] == "ws:ack" && frame["data"]["ackId"] == json!(late);
         assert!(!is_stored, "{frames:?}");
     }
+    new.replayed().await;
     let id = new.publish("fenced", json!("in time")).await;
     assert_eq!(new.message().await["id"], json!(id));
     assert_eq!(new.log("fenced").await, [(id, json!("in time"))]);

@@ -67,7 +67,7 @@ impl Crowd {
     /// All sessions follow their topics; nobody publishes yet.
     pub(crate) async fn gather(cluster: &Cluster, size: Size) -> Self {
         let topics: Vec<String> = (0..size.topics).map(|at| format!("room:{at}")).collect();
-        let mut joining = tokio::task::JoinSet::new();
+        let mut joining = Vec::new();
         for at in 0..size.sessions {
             let followed = (0..size.follows)
                 .map(|turn| topics[(at * size.follows + turn) % topics.len()].clone())
@@ -77,9 +77,9 @@ impl Crowd {
             } else {
                 Encoding::MsgPack
             };
-            joining.spawn(Member::join(cluster.urls_for(at / 2), followed, encoding));
+            joining.push(Member::join(cluster.urls_for(at / 2), followed, encoding));
         }
-        let members = joining.join_all().await;
+        let members = futures_util::future::join_all(joining).await;
         Self {
             members,
             topics,
@@ -288,9 +288,14 @@ fn sent(raw: &RawMessage) -> Option<Step> {
     if frame["type"] != "ws:resume" {
         return None;
     }
-    let last = frame["data"]["last_message_id"]
-        .as_str()
-        .and_then(|id| id.parse().ok());
+    let named = match &frame["data"]["last_message_id"] {
+        Value::Array(several) => several.clone(),
+        one => vec![one.clone()],
+    };
+    let last = named
+        .iter()
+        .filter_map(|id| id.as_str()?.parse().ok())
+        .collect();
     Some(Step::Resuming { last })
 }
 

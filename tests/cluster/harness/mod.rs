@@ -24,8 +24,14 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// A port that was free a moment ago.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
-    listener.local_addr().expect("it has an address").port()
+    free_ports::<1>()[0]
+}
+
+/// Different ports that were free a moment ago.
+pub(crate) fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+    let listeners: [TcpListener; COUNT] =
+        std::array::from_fn(|_| TcpListener::bind(("127.0.0.1", 0)).expect("a port is free"));
+    listeners.map(|listener| listener.local_addr().expect("it has an address").port())
 }
 
 /// Looks again and again until `look` finds something, at most `within`.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use super::{SOON, free_port, http, until};
+use super::{SOON, free_port, free_ports, http, until};
 
 /// How often a process is started again because somebody took one of its ports in between.
 const PORT_RACES: usize = 5;
@@ -27,7 +27,7 @@ impl Process {
     /// `sparkway serve` with these settings, ready for clients.
     pub(crate) async fn serve(name: &str, settings: &[(&str, &str)]) -> Self {
         for _ in 0..PORT_RACES {
-            let (public, internal) = (free_port(), free_port());
+            let [public, internal] = free_ports();
             let mut arguments = vec!["serve".to_owned()];
             let own = [
                 ("server.listen", format!("127.0.0.1:{public}")),

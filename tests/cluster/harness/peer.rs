@@ -177,7 +177,9 @@ impl Peer {
     pub(crate) async fn answer(&mut self, id: &str) -> Value {
         let frame = self
             .wire
-            .answer(id, SOON)
+            .wait(&format!("answer to {id}"), SOON, |frame| {
+                frame.ack_id().as_deref() == Some(id)
+            })
             .await
             .unwrap_or_else(|missed| panic!("{missed}"));
         let mut answer = whole(&frame);
@@ -261,6 +263,25 @@ impl Peer {
     /// The next frame, of whatever type.
     pub(crate) async fn next(&mut self) -> Value {
         next(&mut self.wire).await
+    }
+
+    /// Everything missed, up to `ws:replay_done`.
+    pub(crate) async fn replay(&mut self) -> Vec<Value> {
+        let mut messages = Vec::new();
+        loop {
+            let frame = self.next().await;
+            match frame["type"].as_str() {
+                Some("topic:message") => messages.push(frame),
+                Some("ws:replay_done") => return messages,
+                _ => panic!("unexpected {frame}"),
+            }
+        }
+    }
+
+    /// Waits until everything missed has come.
+    pub(crate) async fn replayed(&mut self) {
+        let done = self.wire.wait_for(FrameType::ReplayDone, SOON).await;
+        done.unwrap_or_else(|missed| panic!("{missed}"));
     }
 
     /// Asserts that nothing came but answers: a ping is answered next.

@@ -61,12 +61,15 @@ everywhere! {
             assert_eq!(answer["type"], "ws:heartbeat_ack");
         }
         let answer = peer.ask("ws:heartbeat", data).await;
+        let after = answer["data"]["retry_after"].as_u64().expect("when to try again");
+        assert!((1..=25_000).contains(&after), "{after}");
         assert_eq!(
             answer,
             json!({"type": "ws:error", "data": {
                 "code": "rate_limited",
                 "message": "more than 4 heartbeats per heartbeat_interval",
                 "retryable": true,
+                "retry_after": after,
             }})
         );
         peer.is_alive().await;

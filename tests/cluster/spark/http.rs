@@ -87,32 +87,58 @@ async fn statuses_say_what_is_wrong_with_a_handshake() {
     assert!(after > 0);
 }
 
+/// Asserts the status of a handshake with each of these origins.
+async fn check_origins(cluster: &Cluster, expected: &[(&str, u16)]) {
+    let host = format!("Host: 127.0.0.1:{}", cluster.port());
+    for (origin, status) in expected {
+        let request = upgrade(&format!("Origin: {origin}\r\n")).replace("Host: localhost", &host);
+        let answer = ask(cluster.port(), request).await.unwrap();
+        assert_eq!(answer.status, *status, "{origin}");
+    }
+    // Who is no browser names none.
+    assert_eq!(ask(cluster.port(), UPGRADE).await.unwrap().status, 101);
+}
+
 #[tokio::test]
-async fn an_origin_must_be_the_own_host_or_allowed() {
-    let allowed = "https://app.example,https://*.pages.example";
-    let cluster = Cluster::memory(&[("server.allowed_origins", allowed)]).await;
+async fn an_origin_must_be_the_own_host_where_none_is_configured() {
+    let cluster = Cluster::memory(&[]).await;
     let port = cluster.port();
     let own = format!("http://127.0.0.1:{port}");
-    for (origin, status) in [
+    let (other, evil) = (
+        format!("http://127.0.0.1:{}", port + 1),
+        format!("{own}.evil.example"),
+    );
+    let expected = [
         (own.as_str(), 101),
+        ("http://127.0.0.1", 403),
+        (&other, 403),
+        (&evil, 403),
+        ("https://elsewhere.example", 403),
+        ("null", 403),
+        ("garbage", 403),
+    ];
+    check_origins(&cluster, &expected).await;
+}
+
+#[tokio::test]
+async fn configured_origins_are_scheme_host_and_port() {
+    let allowed = "https://app.example,https://*.pages.example";
+    let cluster = Cluster::memory(&[("server.allowed_origins", allowed)]).await;
+    let expected = [
         ("https://app.example", 101),
+        ("https://APP.example", 101),
+        ("https://app.example:443", 101),
         ("https://a.pages.example", 101),
         ("https://elsewhere.example", 403),
         ("https://app.example.evil.example", 403),
         ("https://app.example:444", 403),
         ("http://app.example", 403),
         ("https://pages.example", 403),
-        ("https://good.evil", 403),
+        ("https://a.pages.example.evil", 403),
+        ("https://evilpages.example", 403),
         ("null", 403),
-        ("garbage", 403),
-    ] {
-        let request = upgrade(&format!("Origin: {origin}\r\n"))
-            .replace("Host: localhost", &format!("Host: 127.0.0.1:{port}"));
-        let answer = ask(port, request).await.unwrap();
-        assert_eq!(answer.status, status, "{origin}");
-    }
-    // Who is no browser names none.
-    assert_eq!(ask(port, UPGRADE).await.unwrap().status, 101);
+    ];
+    check_origins(&cluster, &expected).await;
 }
 
 #[tokio::test]

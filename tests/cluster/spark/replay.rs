@@ -86,6 +86,7 @@ everywhere! {
     }
 }
 
+/// A log may keep somewhat more than it must; what it really holds decides.
 #[tokio::test]
 async fn what_was_trimmed_is_named_and_the_rest_is_replayed() {
     let cluster = Cluster::redis(&[("topics.history_entries", "5")]).await;
@@ -97,23 +98,31 @@ async fn what_was_trimmed_is_named_and_the_rest_is_replayed() {
         let seen = publisher.publish(&short, json!("seen")).await;
         peer.message().await;
         let ticket = peer.cut();
-        let mut ids = Vec::new();
-        for number in 0..12 {
-            ids.push(publisher.publish(&short, json!(number)).await);
+        for number in 0..250 {
+            publisher.publish(&short, json!(number)).await;
         }
         let complete = publisher.publish(&whole, json!("all of it")).await;
-        let mut again = Peer::resume(cluster.second(), encoding, &ticket).await;
-        let gap = json!({"topic": short, "reason": "trimmed", "after": seen, "before": ids[7]});
-        assert_eq!(again.welcome["data"]["gaps"], json!([gap]));
-        assert_eq!(again.welcome["data"]["replay_count"], 6);
-        let came: Vec<String> = again
-            .messages(6)
+        let kept: Vec<String> = publisher
+            .log(&short)
             .await
             .into_iter()
             .map(|(id, _)| id)
             .collect();
-        assert_eq!(came, [&ids[7..], &[complete]].concat());
-        assert_eq!(again.next().await["data"], json!({"replayed": 6}));
+        assert!(kept.len() >= 5 && kept.len() < 250, "{}", kept.len());
+        let mut again = Peer::resume(cluster.second(), encoding, &ticket).await;
+        let gap = json!({"topic": short, "reason": "trimmed", "after": seen, "before": kept[0]});
+        assert_eq!(again.welcome["data"]["gaps"], json!([gap]));
+        let expected = [&kept[..], &[complete]].concat();
+        assert_eq!(again.welcome["data"]["replay_count"], expected.len());
+        let came = again.messages(expected.len()).await;
+        assert_eq!(
+            came.into_iter().map(|(id, _)| id).collect::<Vec<_>>(),
+            expected
+        );
+        assert_eq!(
+            again.next().await["data"],
+            json!({"replayed": expected.len()})
+        );
     }
 }
 
