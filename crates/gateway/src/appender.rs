@@ -10,18 +10,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use sparkway_metrics::{Metrics, Origin, PublishResult};
-use sparkway_protocol::{FrameId, MessageId, Partition, limits};
+use sparkway_protocol::{Epoch, FrameId, MessageId, Partition, limits};
 use sparkway_session::{Input, StoreFailure};
 use sparkway_store::{Append, Appended, SharedStore, StoreError, WriteError};
 use tokio::sync::Notify;
 
 use crate::attached::Attached;
+use crate::effect::overtaken;
 
 /// Who awaits the outcome of a publish: a session, and its frame if that wants an answer.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     session: Arc<Attached>,
     id: Option<FrameId>,
+    /// Under which the publish is made.
+    epoch: Epoch,
     began: Instant,
 }
 
@@ -118,6 +121,7 @@ async fn append_twice(
 impl Waiter {
     pub(crate) fn new(session: Arc<Attached>, id: Option<FrameId>) -> Self {
         Self {
+            epoch: session.epoch(),
             session,
             id,
             began: Instant::now(),
@@ -125,7 +129,16 @@ impl Waiter {
     }
 
     fn tell(self, result: Result<Appended, WriteError>) {
-        let Self { session, id, began } = self;
+        let Self {
+            session,
+            id,
+            epoch,
+            began,
+        } = self;
+        let result = match result {
+            Err(WriteError::Fenced) if session.has_overtaken(epoch) => Err(overtaken()),
+            result => result,
+        };
         count(&session.worker.shared.metrics, &result, began);
         let result = result
             .map(|stored| Some((stored.id, stored.duplicate)))

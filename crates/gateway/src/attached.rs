@@ -45,6 +45,8 @@ pub(crate) struct Attached {
     pub(crate) feeding: AtomicBool,
     restoring: AtomicBool,
     over: AtomicBool,
+    /// Its end is written, or is somebody else's to write.
+    released: AtomicBool,
 }
 
 /// Who a session is, as the store said.
@@ -81,6 +83,7 @@ impl Attached {
             feeding: AtomicBool::new(false),
             restoring: AtomicBool::new(false),
             over: AtomicBool::new(false),
+            released: AtomicBool::new(false),
         })
     }
 
@@ -122,6 +125,20 @@ impl Attached {
     /// Whether the connection is gone, or has lost the session: nothing more is to be done for it.
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed) || self.handle.outbox.is_closed()
+    }
+
+    /// Notes that the end of the session on this connection needs no more writing.
+    pub(crate) fn release(&self) {
+        self.released.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_released(&self) -> bool {
+        self.released.load(Ordering::Relaxed)
+    }
+
+    /// Whether the session has, or is getting, a newer epoch of its own making.
+    pub(crate) fn has_overtaken(&self, epoch: Epoch) -> bool {
+        self.restoring.load(Ordering::Relaxed) || self.epoch() > epoch
     }
 
     /// Takes the session out of the fan-out and of this node's register.

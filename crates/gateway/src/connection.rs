@@ -123,9 +123,7 @@ impl Connection {
         };
         let client_code = (end.initiator == Initiator::Client).then_some(end.code);
         self.step(Input::Ended { client_code }, &mut effects);
-        if let Some(attached) = self.attached.take() {
-            attached.leave();
-        }
+        self.clear_up();
         self.handle.room.notify_waiters();
         self.count_end(end);
         // A peer that does not answer the close frame is dropped.
@@ -219,7 +217,12 @@ impl Connection {
         }
     }
 
-    pub(crate) const fn close(&mut self, request: CloseRequest) {
+    pub(crate) fn close(&mut self, request: CloseRequest) {
+        if let Some(attached) = &self.attached
+            && request.reason == CloseReason::Superseded
+        {
+            attached.release();
+        }
         if self.closing.is_none() {
             self.closing = Some(request);
         }

@@ -14,6 +14,7 @@ pub(crate) async fn listen(shared: Arc<Shared>, mut control: mpsc::Receiver<Cont
     while let Some(message) = control.recv().await {
         match message {
             Control::Superseded { session, epoch } => {
+                shared.registry.hear(session, epoch);
                 if let Some(former) = shared.registry.older_than(session, epoch) {
                     former.handle.post(Input::Superseded { epoch });
                 }

@@ -1,20 +1,81 @@
 //! Which sessions are in use on this node, for what other nodes and operators say to them.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sparkway_protocol::{Epoch, SessionId};
 
 use crate::attached::Attached;
 use crate::handle::Handle;
+use crate::shared::Shared;
 
-/// The sessions in use on this node, and all connections that are open.
+/// The sessions in use on this node, and those that are about to be.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     sessions: Mutex<HashMap<SessionId, Arc<Attached>>>,
+    claims: Mutex<HashMap<SessionId, Claims>>,
+}
+
+/// Claims of one session that are under way on this node, and the newest epoch that somebody else
+/// was heard to have reached meanwhile.
+#[derive(Debug, Default)]
+struct Claims {
+    count: u32,
+    heard: Epoch,
+}
+
+/// A claim under way, from before the store is asked until the session is entered: the word that
+/// somebody else has claimed it since may come at any time in between.
+#[derive(Debug)]
+pub(crate) struct Claiming {
+    shared: Arc<Shared>,
+    session: SessionId,
+}
+
+impl Claiming {
+    pub(crate) fn begin(shared: &Arc<Shared>, session: SessionId) -> Self {
+        shared.registry.claims().entry(session).or_default().count += 1;
+        Self {
+            shared: Arc::clone(shared),
+            session,
+        }
+    }
+
+    /// The newest epoch of the session that was heard of since.
+    pub(crate) fn heard(&self) -> Epoch {
+        let claims = self.shared.registry.claims();
+        claims
+            .get(&self.session)
+            .map_or(Epoch(0), |claims| claims.heard)
+    }
+}
+
+impl Drop for Claiming {
+    fn drop(&mut self) {
+        let mut claims = self.shared.registry.claims();
+        if let Entry::Occupied(mut entry) = claims.entry(self.session) {
+            entry.get_mut().count -= 1;
+            if entry.get().count == 0 {
+                entry.remove();
+            }
+        }
+    }
 }
 
 impl Registry {
+    fn claims(&self) -> MutexGuard<'_, HashMap<SessionId, Claims>> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody claimed the session under this epoch: whoever is claiming it here learns of it
+    /// when the claim is through.
+    pub(crate) fn hear(&self, session: SessionId, epoch: Epoch) {
+        if let Some(claims) = self.claims().get_mut(&session) {
+            claims.heard = claims.heard.max(epoch);
+        }
+    }
+
     fn sessions(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Attached>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }

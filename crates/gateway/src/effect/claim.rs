@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use crate::attached::{Attached, Owned, Sub};
 use crate::catchup::{Gathered, Lane, rewound};
 use crate::connection::Connection;
+use crate::registry::Claiming;
 use crate::shared::Shared;
 
 /// A session that this connection claimed, until it is attached.
@@ -20,6 +21,7 @@ use crate::shared::Shared;
 pub(crate) struct Taken {
     pub(crate) attached: Arc<Attached>,
     pub(crate) subscriptions: Vec<Subscription>,
+    claiming: Claiming,
 }
 
 impl Connection {
@@ -33,9 +35,15 @@ impl Connection {
         self.worker.shared.tasks.spawn(async move {
             let shared = Arc::clone(&worker.shared);
             match take_over(&shared, session, &heartbeat_token).await {
-                Ok(Some(record)) => {
-                    let (claimed, taken) = split(&worker, &handle, format, record);
-                    taken.attached.forget(&claimed.dropped_topics);
+                Ok(Some((record, claiming))) => {
+                    let (claimed, attached, subscriptions) =
+                        split(&worker, &handle, format, record);
+                    attached.forget(&claimed.dropped_topics);
+                    let taken = Taken {
+                        attached,
+                        subscriptions,
+                        claiming,
+                    };
                     // The connection may have ended meanwhile; then nobody attaches, and the
                     // session is detached again by its own end below.
                     if let Err(taken) = sender.send(taken) {
@@ -69,6 +77,11 @@ impl Connection {
                 epoch: Epoch(u64::MAX),
             });
         }
+        // Entered first: from here on the register finds it.
+        let epoch = taken.claiming.heard();
+        if epoch > attached.epoch() {
+            attached.handle.post(Input::Superseded { epoch });
+        }
         let (sender, replay) = oneshot::channel();
         self.replay = Some(sender);
         self.worker.shared.tasks.spawn(async move {
@@ -91,10 +104,10 @@ impl Connection {
 }
 
 async fn take_over(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     session: Option<SessionId>,
     token: &str,
-) -> Result<Option<SessionRecord>, StoreError> {
+) -> Result<Option<(SessionRecord, Claiming)>, StoreError> {
     // What is no session id is looked up like one, so that it takes as long.
     let looked_up =
         session.unwrap_or_else(|| SessionId::from_random(rand::random(), Partition::default()));
@@ -105,6 +118,7 @@ async fn take_over(
         return Ok(None);
     };
     let node = shared.id.clone();
+    let claiming = Claiming::begin(shared, session);
     let claim = Claim {
         session,
         generation,
@@ -117,7 +131,7 @@ async fn take_over(
         claimed = shared.store.claim(claim).await;
     }
     match claimed {
-        Ok(claimed) => Ok(Some(claimed.record)),
+        Ok(claimed) => Ok(Some((claimed.record, claiming))),
         Err(ClaimError::Unknown | ClaimError::BadGeneration) => Ok(None),
         Err(ClaimError::Store(error)) => Err(error),
     }
@@ -128,7 +142,7 @@ fn split(
     handle: &Arc<crate::handle::Handle>,
     format: sparkway_protocol::Format,
     record: SessionRecord,
-) -> (Claimed, Taken) {
+) -> (Claimed, Arc<Attached>, Vec<Subscription>) {
     let now_ms = worker.shared.clock.now().unix_ms;
     let is_expired = record.expires_at_ms.is_some_and(|end| end <= now_ms);
     // What ran out grants nothing; a refresh brings new grants.
@@ -165,13 +179,7 @@ fn split(
         },
     };
     let attached = Attached::new(worker, handle, format, owned);
-    (
-        claimed,
-        Taken {
-            attached,
-            subscriptions: granted,
-        },
-    )
+    (claimed, attached, granted)
 }
 
 impl Attached {
@@ -310,13 +318,13 @@ impl Attached {
         let mut change = Remember::nothing(self.session, self.epoch());
         change.unsubscribed = dropped.to_vec();
         self.worker.shared.tasks.spawn(async move {
-            let written = attached.worker.shared.store.remember(change).await;
+            let written = attached.write(change).await;
             attached.after_write(&written);
         });
     }
 
     /// The connection ended while its claim was under way: the session is left resumable.
-    fn give_back(self: &Arc<Self>) {
+    pub(super) fn give_back(self: &Arc<Self>) {
         let attached = Arc::clone(self);
         self.worker.shared.tasks.spawn(async move {
             let shared = &attached.worker.shared;

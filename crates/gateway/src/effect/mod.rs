@@ -14,7 +14,7 @@ pub(crate) use claim::Taken;
 use sparkway_metrics::{AuthReason, RateScope};
 use sparkway_protocol::{Code, FrameId, Partition};
 use sparkway_session::{AuthFailure, Counted, Cursors, Effect, Identity, Input};
-use sparkway_store::{Detach, Remember, WriteError};
+use sparkway_store::{Detach, Remember, StoreError, WriteError};
 
 use crate::attached::Attached;
 use crate::clock::millis;
@@ -120,7 +120,6 @@ impl Connection {
         };
         let same_user = identity.user == attached.user;
         let grants = admission.grants().clone();
-        let shared = Arc::clone(shared);
         self.worker.shared.tasks.spawn(async move {
             let mut dropped_topics = Vec::new();
             if same_user {
@@ -129,7 +128,7 @@ impl Connection {
                 let mut change = Remember::nothing(attached.session, attached.epoch());
                 change.grants = Some((identity.grants.clone(), identity.expires_at_ms));
                 change.unsubscribed.clone_from(&dropped_topics);
-                let written = shared.store.remember(change).await;
+                let written = attached.write(change).await;
                 attached.after_write(&written);
             }
             let result = Ok(identity);
@@ -158,7 +157,7 @@ impl Connection {
         self.worker.shared.tasks.spawn(async move {
             let mut change = Remember::nothing(attached.session, attached.epoch());
             change.generations = Some((generation, confirmed));
-            let written = attached.worker.shared.store.remember(change).await;
+            let written = attached.write(change).await;
             attached.after_write(&written);
         });
     }
@@ -169,6 +168,7 @@ impl Connection {
             return;
         };
         attached.leave();
+        attached.release();
         let shared = Arc::clone(&self.worker.shared);
         let detach = Detach {
             session: attached.session,
@@ -191,22 +191,51 @@ impl Connection {
             return;
         };
         attached.leave();
-        self.worker.shared.tasks.spawn(async move {
-            let epoch = attached.epoch();
-            if let Err(error) = attached
-                .worker
-                .shared
-                .store
-                .end(attached.session, epoch)
-                .await
-            {
-                tracing::debug!(session = %attached.session, %error, "end not written");
+        attached.end();
+    }
+
+    /// What the connection leaves behind when it ends before its session was in use: a claimed
+    /// session stays resumable; an opened one that the client never heard of is removed.
+    pub(crate) fn clear_up(&mut self) {
+        if let Some(mut taken) = self.taken.take() {
+            // Whoever is still claiming finds nobody to hand it to, and gives it back.
+            taken.close();
+            if let Ok(taken) = taken.try_recv() {
+                taken.attached.give_back();
             }
-        });
+        }
+        if let Some(attached) = self.attached.take() {
+            attached.leave();
+            if !attached.is_released() && attached.epoch() != sparkway_protocol::Epoch(0) {
+                attached.end();
+            }
+        }
     }
 }
 
 impl Attached {
+    /// Removes the session from the store.
+    pub(crate) fn end(self: &Arc<Self>) {
+        self.release();
+        let attached = Arc::clone(self);
+        self.worker.shared.tasks.spawn(async move {
+            let store = &attached.worker.shared.store;
+            if let Err(error) = store.end(attached.session, attached.epoch()).await {
+                tracing::debug!(session = %attached.session, %error, "end not written");
+            }
+        });
+    }
+
+    /// Writes a change of the session. A write that was overtaken by the session's own record,
+    /// written again after the store had lost it, is not a sign of another owner.
+    pub(crate) async fn write(&self, change: Remember) -> Result<(), WriteError> {
+        let epoch = change.epoch;
+        match self.worker.shared.store.remember(change).await {
+            Err(WriteError::Fenced) if self.has_overtaken(epoch) => Err(overtaken()),
+            written => written,
+        }
+    }
+
     /// What a fenced write means for the connection that made it.
     pub(crate) fn after_write(self: &Arc<Self>, written: &Result<(), WriteError>) {
         match written {
@@ -219,6 +248,11 @@ impl Attached {
             Err(WriteError::Gone) => self.restore(),
         }
     }
+}
+
+/// Nothing was written, and the same request can be made again.
+pub(crate) const fn overtaken() -> WriteError {
+    WriteError::Store(StoreError::Unavailable("the session was written again"))
 }
 
 const fn failure_of(error: &AuthError, missing: bool) -> AuthFailure {

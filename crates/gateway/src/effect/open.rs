@@ -57,6 +57,13 @@ impl Connection {
             let only_one = shared.session.only_one_per_user;
             let result = shared.store.open(Open { record, only_one }).await;
             let result = match result {
+                Ok(opened) if attached.is_over() => {
+                    // The client left before it heard of its session.
+                    if let Err(error) = shared.store.end(session, opened.epoch).await {
+                        tracing::debug!(%session, %error, "end not written");
+                    }
+                    return;
+                }
                 Ok(opened) => {
                     attached.own(opened.epoch);
                     // In one step: from these positions on the seat receives what it joins.

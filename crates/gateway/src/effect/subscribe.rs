@@ -194,12 +194,7 @@ impl Attached {
         if change.subscribed.is_empty() {
             return Ok(());
         }
-        self.worker
-            .shared
-            .store
-            .remember(change)
-            .await
-            .map_err(|error| failure_of(&error))
+        self.write(change).await.map_err(|error| failure_of(&error))
     }
 
     /// Replays what was asked for, then joins the topic at exactly the position reached.

@@ -21,7 +21,7 @@ impl Connection {
         self.worker.shared.tasks.spawn(async move {
             let mut change = Remember::nothing(attached.session, attached.epoch());
             change.unsubscribed = left;
-            let written = attached.worker.shared.store.remember(change).await;
+            let written = attached.write(change).await;
             attached.after_write(&written);
             let result = match written {
                 // The topic is left on this node; a record that is written again will say so.
