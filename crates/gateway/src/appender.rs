@@ -144,7 +144,7 @@ impl Waiter {
             .map(|stored| Some((stored.id, stored.duplicate)))
             .map_err(|error| failure_of(&error));
         if result == Err(StoreFailure::Gone) {
-            session.restore();
+            session.restore(epoch);
         }
         session.handle.post(Input::Stored {
             id,

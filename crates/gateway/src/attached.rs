@@ -158,9 +158,11 @@ impl Attached {
         self.handle.room.notify_waiters();
     }
 
-    /// Writes the record again after the store lost it, with its epoch raised.
-    pub(crate) fn restore(self: &Arc<Self>) {
-        if self.restoring.swap(true, Ordering::Relaxed) || self.is_over() {
+    /// Writes the record again after the store lost it, with its epoch raised. `used` is the epoch
+    /// of the write that did not find it: one from before an earlier restore says nothing.
+    pub(crate) fn restore(self: &Arc<Self>, used: Epoch) {
+        let is_stale = self.epoch() != used || self.is_over();
+        if is_stale || self.restoring.swap(true, Ordering::Relaxed) {
             return;
         }
         let attached = Arc::clone(self);
@@ -170,6 +172,9 @@ impl Attached {
                 Ok(epoch) => {
                     attached.epoch.store(epoch.0, Ordering::Relaxed);
                     attached.handle.post(Input::Reowned { epoch });
+                    if attached.is_over() {
+                        attached.give_back();
+                    }
                 }
                 Err(WriteError::Fenced) => {
                     attached.handle.post(Input::Superseded {

@@ -26,6 +26,8 @@ use crate::reads::Wish;
 
 /// Entries read per topic and page: with the largest messages a page is 4 MiB.
 pub(crate) const PAGE: usize = 64;
+/// The same for each of many topics that are read at once.
+const PAGE_MIN: usize = 4;
 /// Longest pause between two attempts to read.
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 
@@ -213,6 +215,7 @@ impl Attached {
                 }
             }
         }
+        let limit = (PAGE / wants.len().max(1)).max(PAGE_MIN);
         let reads = wants.iter().map(|(topic, after, _)| {
             let want = Want {
                 topic: topic.clone(),
@@ -224,7 +227,7 @@ impl Attached {
                 Wish {
                     want,
                     bound,
-                    limit: PAGE,
+                    limit,
                 },
             )
         });
@@ -300,6 +303,7 @@ impl Attached {
             lane.position = lane.position.max(id);
         }
         self.seat.hook(lane.partition);
+        self.handle.room.notify_waiters();
         Hooked::Yes
     }
 }

@@ -18,9 +18,11 @@ use crate::worker::FanOut;
 /// Events taken per wake-up: what comes together goes out together.
 const EVENTS_PER_TURN: usize = 256;
 /// Entries read per topic and page of a repair.
-const REPAIR_PAGE: usize = 500;
+const REPAIR_PAGE: usize = 256;
+/// The same after the store did not answer in time.
+const REPAIR_PAGE_MIN: usize = 4;
 /// Topics read in one call of a repair.
-const REPAIR_TOPICS: usize = 256;
+const REPAIR_TOPICS: usize = 64;
 /// Longest pause between two attempts to read the log.
 const REPAIR_PAUSE: Duration = Duration::from_millis(250);
 /// How long a topic without subscribers stays live, for those who come back.
@@ -64,7 +66,7 @@ impl Reader {
                     }
                     self.flush().await;
                 }
-                _ = linger.tick() => self.forget_idle().await,
+                _ = linger.tick() => self.forget_idle(),
             }
         }
     }
@@ -215,11 +217,12 @@ impl Reader {
     /// Reads until the store answers: nothing may be handed on before.
     async fn read(&self, wants: Vec<Want>) -> Vec<Page> {
         let mut pause = Duration::from_millis(10);
+        let mut limit = REPAIR_PAGE;
         loop {
             match self
                 .shared
                 .store
-                .read(self.partition, wants.clone(), REPAIR_PAGE)
+                .read(self.partition, wants.clone(), limit)
                 .await
             {
                 Ok(pages) => return pages,
@@ -227,6 +230,8 @@ impl Reader {
                     tracing::warn!(partition = self.partition.get(), %error, "repair waits");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(REPAIR_PAUSE);
+                    // What was too much for one answer must not be asked for ever.
+                    limit = (limit / 2).max(REPAIR_PAGE_MIN);
                 }
             }
         }
@@ -275,20 +280,23 @@ impl Reader {
         }
     }
 
-    /// Lets go of topics that nobody has wanted for a while.
-    async fn forget_idle(&self) {
+    /// Lets go of topics that nobody has wanted for a while. The reader does not wait for the feed
+    /// to take the request: the feed may be waiting for the reader.
+    fn forget_idle(&self) {
         let Some(lot) = self.lot() else { return };
-        let idle = lot
-            .log()
-            .begin_forgetting(self.shared.clock.mono_ms(), LINGER_MS);
+        let idle = lot.log().begin_forgetting(self.shared.clock.mono_ms(), LINGER_MS);
         if idle.is_empty() {
             return;
         }
-        // A request that cannot be made any more means that the feed has ended.
-        lot.feed.request(FeedRequest::Forget(idle.clone())).await;
-        let wanted = lot.log().let_go(idle);
-        if !wanted.is_empty() {
-            lot.feed.request(FeedRequest::Follow(wanted)).await;
-        }
+        let (shared, partition) = (Arc::clone(&self.shared), self.partition);
+        self.shared.tasks.spawn(async move {
+            let Some(lot) = shared.lot(partition) else { return };
+            // A request that cannot be made any more means that the feed has ended.
+            lot.feed.request(FeedRequest::Forget(idle.clone())).await;
+            let wanted = lot.log().let_go(idle);
+            if !wanted.is_empty() {
+                lot.feed.request(FeedRequest::Follow(wanted)).await;
+            }
+        });
     }
 }

@@ -204,6 +204,13 @@ impl Attached {
             let reached = lot.log().position();
             self.worker.wait_for(partition, reached).await;
         }
+        if self.is_over() {
+            // It ended meanwhile: whoever joins now is never taken out again.
+            for topic in &topics {
+                shared.unwant(topic);
+            }
+            return Err(StoreFailure::Unavailable);
+        }
         for sub in subscriptions {
             let partition = shared.layout.of(sub.topic.as_str());
             let named = positions
@@ -212,14 +219,7 @@ impl Attached {
             self.join(sub, named);
         }
         let Some(positions) = positions else {
-            let positions = self.hook_everywhere();
-            return Ok((
-                Restored {
-                    positions,
-                    ..Restored::default()
-                },
-                Vec::new(),
-            ));
+            return Ok(self.from_now_on());
         };
         let mut restored = Restored::default();
         let mut first = Vec::new();
@@ -228,6 +228,22 @@ impl Attached {
             first.push((lane, gathered));
         }
         Ok((restored, first))
+    }
+
+    /// The client named no position: nothing is replayed, live delivery goes on from here, once
+    /// `resume_ack` is queued.
+    fn from_now_on(&self) -> (Restored, Vec<(Lane, Gathered)>) {
+        let hub = self.worker.hub();
+        let mut positions = Cursors::default();
+        let first = self.worker.shared.layout.iter().map(|partition| {
+            let position = hub.position(partition);
+            positions.advance(position);
+            let gathered = Gathered { position, ..Gathered::default() };
+            (Lane { partition, position }, gathered)
+        });
+        let first = first.collect();
+        let positions = positions.ids().to_vec();
+        (Restored { positions, ..Restored::default() }, first)
     }
 
     fn join(&self, sub: Subscription, named: MessageId) {
@@ -302,9 +318,8 @@ impl Attached {
         for sub in self.subs().iter_mut() {
             if layout.of(sub.topic.as_str()) == partition {
                 hub.leave(&sub.topic, sub.slot);
-                let after = sub.start.min(to);
-                sub.start = after;
-                (sub.slot, _) = hub.join(&sub.topic, &self.seat, after, sub.echo);
+                sub.start = sub.start.min(to);
+                (sub.slot, _) = hub.join(&sub.topic, &self.seat, to, sub.echo);
             }
         }
     }
@@ -318,8 +333,9 @@ impl Attached {
         let mut change = Remember::nothing(self.session, self.epoch());
         change.unsubscribed = dropped.to_vec();
         self.worker.shared.tasks.spawn(async move {
+            let used = change.epoch;
             let written = attached.write(change).await;
-            attached.after_write(&written);
+            attached.after_write(used, &written);
         });
     }
 

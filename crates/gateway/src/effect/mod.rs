@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 pub(crate) use claim::Taken;
 use sparkway_metrics::{AuthReason, RateScope};
-use sparkway_protocol::{Code, FrameId, Partition};
+use sparkway_protocol::{Code, Epoch, FrameId, Partition};
 use sparkway_session::{AuthFailure, Counted, Cursors, Effect, Identity, Input};
 use sparkway_store::{Detach, Remember, StoreError, WriteError};
 
@@ -128,8 +128,9 @@ impl Connection {
                 let mut change = Remember::nothing(attached.session, attached.epoch());
                 change.grants = Some((identity.grants.clone(), identity.expires_at_ms));
                 change.unsubscribed.clone_from(&dropped_topics);
+                let used = change.epoch;
                 let written = attached.write(change).await;
-                attached.after_write(&written);
+                attached.after_write(used, &written);
             }
             let result = Ok(identity);
             attached.handle.post(Input::Refreshed {
@@ -157,8 +158,9 @@ impl Connection {
         self.worker.shared.tasks.spawn(async move {
             let mut change = Remember::nothing(attached.session, attached.epoch());
             change.generations = Some((generation, confirmed));
+            let used = change.epoch;
             let written = attached.write(change).await;
-            attached.after_write(&written);
+            attached.after_write(used, &written);
         });
     }
 
@@ -206,7 +208,7 @@ impl Connection {
         }
         if let Some(attached) = self.attached.take() {
             attached.leave();
-            if !attached.is_released() && attached.epoch() != sparkway_protocol::Epoch(0) {
+            if !attached.is_released() && attached.epoch() != Epoch(0) {
                 attached.end();
             }
         }
@@ -237,15 +239,15 @@ impl Attached {
     }
 
     /// What a fenced write means for the connection that made it.
-    pub(crate) fn after_write(self: &Arc<Self>, written: &Result<(), WriteError>) {
+    pub(crate) fn after_write(self: &Arc<Self>, used: Epoch, written: &Result<(), WriteError>) {
         match written {
             Ok(()) | Err(WriteError::Store(_)) => {}
             Err(WriteError::Fenced) => {
                 self.worker.shared.metrics.session.fenced_writes.inc();
-                let epoch = sparkway_protocol::Epoch(u64::MAX);
+                let epoch = Epoch(u64::MAX);
                 self.handle.post(Input::Superseded { epoch });
             }
-            Err(WriteError::Gone) => self.restore(),
+            Err(WriteError::Gone) => self.restore(used),
         }
     }
 }

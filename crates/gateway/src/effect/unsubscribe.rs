@@ -17,12 +17,14 @@ impl Connection {
             .iter()
             .filter_map(|text| TopicName::parse(text).ok())
             .collect();
-        let left = attached.leave_topics(&names);
+        attached.leave_topics(&names);
         self.worker.shared.tasks.spawn(async move {
             let mut change = Remember::nothing(attached.session, attached.epoch());
-            change.unsubscribed = left;
+            // All that were named: an earlier try may have left them here and not written it.
+            change.unsubscribed = names;
+            let used = change.epoch;
             let written = attached.write(change).await;
-            attached.after_write(&written);
+            attached.after_write(used, &written);
             let result = match written {
                 // The topic is left on this node; a record that is written again will say so.
                 Ok(()) | Err(WriteError::Gone) => Ok(()),
@@ -37,18 +39,15 @@ impl Connection {
 
 impl Attached {
     /// Leaves topics at once; what was queued already is still written.
-    pub(super) fn leave_topics(&self, names: &[TopicName]) -> Vec<TopicName> {
+    pub(super) fn leave_topics(&self, names: &[TopicName]) {
         let mut hub = self.worker.hub();
-        let mut left = Vec::new();
         self.subs().retain(|sub| {
             let leaves = names.contains(&sub.topic);
             if leaves {
                 hub.leave(&sub.topic, sub.slot);
                 self.worker.shared.unwant(&sub.topic);
-                left.push(sub.topic.clone());
             }
             !leaves
         });
-        left
     }
 }
