@@ -51,6 +51,11 @@ impl Appender {
         self.filled.notify_one();
     }
 
+    fn take_all(&self) -> Vec<Waiter> {
+        let queue = std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+        queue.into_iter().map(|pending| pending.waiter).collect()
+    }
+
     fn take(&self) -> (Vec<Append>, Vec<Waiter>) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bytes = 0;
@@ -93,7 +98,10 @@ impl Appender {
                     }
                 }
                 Err(error) => {
-                    for waiter in waiters {
+                    // What waits behind would only find the same after the same time: its clients
+                    // may repeat it.
+                    let waiting = self.take_all();
+                    for waiter in waiters.into_iter().chain(waiting) {
                         waiter.tell(Err(error.clone().into()));
                     }
                 }

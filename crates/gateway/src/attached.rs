@@ -9,6 +9,7 @@ use sparkway_hub::{Seat, Slot};
 use sparkway_protocol::{Epoch, MessageId, Partition, SessionId, TopicName, UserId};
 use sparkway_session::Input;
 use sparkway_store::{SessionRecord, Subscription, WriteError};
+use tokio::sync::Semaphore;
 
 use crate::catchup::Lane;
 use crate::handle::Handle;
@@ -44,6 +45,8 @@ pub(crate) struct Attached {
     pub(crate) lanes: Mutex<Vec<Lane>>,
     pub(crate) feeding: AtomicBool,
     restoring: AtomicBool,
+    /// One look-up at a time.
+    pub(crate) queries: Semaphore,
     over: AtomicBool,
     /// Its end is written, or is somebody else's to write.
     released: AtomicBool,
@@ -82,6 +85,7 @@ impl Attached {
             lanes: Mutex::default(),
             feeding: AtomicBool::new(false),
             restoring: AtomicBool::new(false),
+            queries: Semaphore::const_new(1),
             over: AtomicBool::new(false),
             released: AtomicBool::new(false),
         })

@@ -221,15 +221,8 @@ impl Attached {
                 topic: topic.clone(),
                 after: *after,
             };
-            lot.reads.page(
-                &shared.store,
-                lane.partition,
-                Wish {
-                    want,
-                    bound,
-                    limit,
-                },
-            )
+            lot.reads
+                .page(&shared.store, lane.partition, Wish { want, bound, limit })
         });
         let reads = try_join_all(reads).await?;
         let mut gaps = Vec::new();

@@ -30,6 +30,8 @@ pub enum Phase {
 const OBEY: Duration = Duration::from_millis(500);
 /// How long the last close handshakes may take.
 const FLUSH: Duration = Duration::from_secs(6);
+/// How long the last writes to the store may take.
+const WRITES: Duration = Duration::from_secs(2);
 /// How often the pace is looked at.
 const STEP: Duration = Duration::from_millis(50);
 
@@ -57,6 +59,8 @@ pub(crate) async fn drain(shared: &Arc<Shared>) {
     if flushed.await.is_err() {
         tracing::warn!(left = shared.connections(), "drain ended by its deadline");
     }
+    // Detaches are still being written; what is not, the sweepers do when the lease is gone.
+    drop(tokio::time::timeout(WRITES, shared.tasks.finished()).await);
     if let Err(error) = shared.store.release(shared.id.clone()).await {
         tracing::warn!(%error, "lease not released, it runs out by itself");
     }

@@ -284,13 +284,17 @@ impl Reader {
     /// to take the request: the feed may be waiting for the reader.
     fn forget_idle(&self) {
         let Some(lot) = self.lot() else { return };
-        let idle = lot.log().begin_forgetting(self.shared.clock.mono_ms(), LINGER_MS);
+        let idle = lot
+            .log()
+            .begin_forgetting(self.shared.clock.mono_ms(), LINGER_MS);
         if idle.is_empty() {
             return;
         }
         let (shared, partition) = (Arc::clone(&self.shared), self.partition);
         self.shared.tasks.spawn(async move {
-            let Some(lot) = shared.lot(partition) else { return };
+            let Some(lot) = shared.lot(partition) else {
+                return;
+            };
             // A request that cannot be made any more means that the feed has ended.
             lot.feed.request(FeedRequest::Forget(idle.clone())).await;
             let wanted = lot.log().let_go(idle);

@@ -10,6 +10,15 @@ use tokio_util::task::TaskTracker;
 pub(crate) struct Tasks(TaskTracker);
 
 impl Tasks {
+    /// Waits until no task is left, for as long as the caller likes.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub(crate) async fn finished(&self) {
+        self.0.close();
+        self.0.wait().await;
+    }
+
     /// Runs a future on the current worker's runtime.
     pub(crate) fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where

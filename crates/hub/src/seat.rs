@@ -68,7 +68,13 @@ impl Seat {
                 *position = MessageId::MAX;
             }
         }
-        *self.lag.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(kept));
+        let mut lag = self.lag.lock().unwrap_or_else(PoisonError::into_inner);
+        // A lag that nobody has taken yet stays: it is of other partitions.
+        for (position, earlier) in kept.iter_mut().zip(lag.as_deref().into_iter().flatten()) {
+            *position = (*position).min(*earlier);
+        }
+        *lag = Some(Box::new(kept));
+        drop(lag);
         self.outbox.wake();
     }
 

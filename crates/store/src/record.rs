@@ -167,8 +167,9 @@ pub struct Opened {
 pub struct Claim {
     /// Which.
     pub session: SessionId,
-    /// The generation of the token the client showed. Valid: between the record's `confirmed` and
-    /// `generation`. It becomes `confirmed`, and the next one `generation`.
+    /// The generation of the token the client showed. Valid: the record's `confirmed` and
+    /// every later one (the token itself proves that it was issued; the write of a newer one may
+    /// have been lost). It becomes `confirmed`, and the next one `generation`.
     pub generation: u32,
     /// The new owner.
     pub node: NodeId,

@@ -93,7 +93,9 @@ impl Ring {
             if self.entries.len() <= bounds.entries && self.bytes <= bounds.bytes {
                 return;
             }
-            let Some(oldest) = self.entries.pop_front() else { return };
+            let Some(oldest) = self.entries.pop_front() else {
+                return;
+            };
             self.start = oldest.id;
             self.bytes -= oldest.payload.bytes.len();
         }
@@ -101,10 +103,12 @@ impl Ring {
 
     /// Puts older entries in front: the whole of the log between `after` and [`Ring::start`]. The
     /// caller has read them from the log, in order; entries that are here already are ignored.
-    /// Does nothing when it would not reach further back. `bounds` may be wider than those of
+    /// Does nothing when they do not reach up to the start, or would not reach further back. `bounds` may be wider than those of
     /// [`Ring::push`]: what a storm of resumes wants goes again slowly, with the pushes after it.
     pub fn backfill(&mut self, after: MessageId, older: &[Arc<Entry>], bounds: RingBounds) {
-        if after >= self.start {
+        // Read before the ring moved on: between the page and the ring something would be missing.
+        let reaches = older.last().is_some_and(|newest| newest.id >= self.start);
+        if after >= self.start || !reaches {
             return;
         }
         let start = self.start;
@@ -187,6 +191,34 @@ mod tests {
         }
         assert!(ring.bytes() <= 5);
         assert!(ring.len() < 9);
+    }
+
+    #[test]
+    fn backfill_that_does_not_reach_the_ring_is_refused() {
+        let mut ring = Ring::new(id(16));
+        for at in 2..8 {
+            ring.push(Arc::new(entry("t", at * 16, at * 16 - 16)), BOUNDS);
+        }
+        let start = ring.start();
+        let older = [Arc::new(entry("t", 32, 16))];
+        ring.backfill(
+            id(16),
+            &older,
+            RingBounds {
+                entries: 10,
+                bytes: 1000,
+            },
+        );
+        assert_eq!(ring.start(), start, "32 to the start is missing");
+        ring.backfill(
+            id(16),
+            &[],
+            RingBounds {
+                entries: 10,
+                bytes: 1000,
+            },
+        );
+        assert_eq!(ring.start(), start);
     }
 
     #[test]

@@ -219,7 +219,7 @@ impl Attached {
             self.join(sub, named);
         }
         let Some(positions) = positions else {
-            return Ok(self.from_now_on());
+            return Ok(self.join_from_now());
         };
         let mut restored = Restored::default();
         let mut first = Vec::new();
@@ -232,18 +232,33 @@ impl Attached {
 
     /// The client named no position: nothing is replayed, live delivery goes on from here, once
     /// `resume_ack` is queued.
-    fn from_now_on(&self) -> (Restored, Vec<(Lane, Gathered)>) {
+    fn join_from_now(&self) -> (Restored, Vec<(Lane, Gathered)>) {
         let hub = self.worker.hub();
         let mut positions = Cursors::default();
         let first = self.worker.shared.layout.iter().map(|partition| {
             let position = hub.position(partition);
             positions.advance(position);
-            let gathered = Gathered { position, ..Gathered::default() };
-            (Lane { partition, position }, gathered)
+            let gathered = Gathered {
+                position,
+                ..Gathered::default()
+            };
+            (
+                Lane {
+                    partition,
+                    position,
+                },
+                gathered,
+            )
         });
         let first = first.collect();
         let positions = positions.ids().to_vec();
-        (Restored { positions, ..Restored::default() }, first)
+        (
+            Restored {
+                positions,
+                ..Restored::default()
+            },
+            first,
+        )
     }
 
     fn join(&self, sub: Subscription, named: MessageId) {
@@ -336,24 +351,6 @@ impl Attached {
             let used = change.epoch;
             let written = attached.write(change).await;
             attached.after_write(used, &written);
-        });
-    }
-
-    /// The connection ended while its claim was under way: the session is left resumable.
-    pub(super) fn give_back(self: &Arc<Self>) {
-        let attached = Arc::clone(self);
-        self.worker.shared.tasks.spawn(async move {
-            let shared = &attached.worker.shared;
-            let detach = sparkway_store::Detach {
-                session: attached.session,
-                epoch: attached.epoch(),
-                cursors: Vec::new(),
-                window_ms: shared.session.resume_window_ms,
-            };
-            let partition = attached.session.partition();
-            if let Err(error) = shared.store.detach(partition, vec![detach]).await {
-                tracing::debug!(session = %attached.session, %error, "detach not written");
-            }
         });
     }
 

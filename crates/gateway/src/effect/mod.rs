@@ -2,6 +2,7 @@
 
 mod append;
 mod claim;
+mod detach;
 mod open;
 mod query;
 mod since;
@@ -12,12 +13,11 @@ use std::sync::Arc;
 
 pub(crate) use claim::Taken;
 use sparkway_metrics::{AuthReason, RateScope};
-use sparkway_protocol::{Code, Epoch, FrameId, Partition};
-use sparkway_session::{AuthFailure, Counted, Cursors, Effect, Identity, Input};
-use sparkway_store::{Detach, Remember, StoreError, WriteError};
+use sparkway_protocol::{Code, Epoch, FrameId};
+use sparkway_session::{AuthFailure, Counted, Effect, Identity, Input};
+use sparkway_store::{Remember, StoreError, WriteError};
 
 use crate::attached::Attached;
-use crate::clock::millis;
 use crate::connection::Connection;
 use sparkway_auth::AuthError;
 
@@ -161,30 +161,6 @@ impl Connection {
             let used = change.epoch;
             let written = attached.write(change).await;
             attached.after_write(used, &written);
-        });
-    }
-
-    /// The session loses its connection and stays resumable.
-    fn detach(&self, cursors: &Cursors) {
-        let Some(attached) = self.in_use() else {
-            return;
-        };
-        attached.leave();
-        attached.release();
-        let shared = Arc::clone(&self.worker.shared);
-        let detach = Detach {
-            session: attached.session,
-            epoch: attached.epoch(),
-            cursors: cursors.ids().to_vec(),
-            window_ms: millis(shared.settings.session.resume_window),
-        };
-        let partition: Partition = attached.session.partition();
-        self.worker.shared.tasks.spawn(async move {
-            // Not written, the session stays attached to this node until a claim or the end of
-            // the node's lease: resumable all the same.
-            if let Err(error) = shared.store.detach(partition, vec![detach]).await {
-                tracing::debug!(session = %attached.session, %error, "detach not written");
-            }
         });
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sparkway_protocol::{Code, FrameId, MessageId, Outcome};
+use sparkway_protocol::{Code, Entry, FrameId, MessageId, Outcome};
 use sparkway_session::{HistoryRequest, Input};
 use sparkway_store::record::Range;
 
@@ -15,6 +15,11 @@ impl Connection {
             return;
         };
         self.worker.shared.tasks.spawn(async move {
+            // One at a time, and only while the client takes the answers: a page is large.
+            let Ok(_turn) = attached.queries.acquire().await else {
+                return;
+            };
+            attached.wait_for_room().await;
             let result = attached.answer(request).await;
             attached.handle.post(Input::Answered { id, result });
         });
@@ -61,18 +66,30 @@ impl Attached {
             .history(range)
             .await
             .map_err(|_| Code::Unavailable)?;
+        let mut messages = page.entries;
+        let kept = fitting(&messages);
+        let is_cut = kept < messages.len();
+        messages.truncate(kept);
         let oldest = if reverse {
-            page.entries.last()
+            messages.last()
         } else {
-            page.entries.first()
+            messages.first()
         };
         let begins_whole = oldest.is_none_or(|entry| entry.prev <= after);
-        let complete = !page.more && begins_whole;
-        let messages = page
-            .entries
-            .into_iter()
-            .map(|entry| Arc::clone(&entry))
-            .collect();
+        let complete = !page.more && !is_cut && begins_whole;
         Ok(Outcome::History { messages, complete })
     }
+}
+
+/// Payload bytes of one page of history, at the most (its first entry always fits).
+const PAGE_BYTES: usize = 128 * 1024;
+
+/// How many of the entries make one page.
+fn fitting(entries: &[Arc<Entry>]) -> usize {
+    let mut bytes = 0;
+    let within = entries.iter().take_while(|entry| {
+        bytes += entry.payload.bytes.len();
+        bytes <= PAGE_BYTES
+    });
+    within.count().max(1).min(entries.len())
 }

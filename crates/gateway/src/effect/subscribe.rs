@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sparkway_hub::{Coverage, Hub};
 use sparkway_metrics::SubscribeResult;
 use sparkway_protocol::event::{Rejected, Subscribed};
 use sparkway_protocol::{Code, MessageId, Since, TopicName};
@@ -31,9 +32,10 @@ impl Connection {
         };
         self.worker.shared.tasks.spawn(async move {
             let id = request.id.clone();
+            let used = attached.epoch();
             let result = attached.subscribe(request).await.map(Box::new);
             if result == Err(StoreFailure::Gone) {
-                attached.restore();
+                attached.restore(used);
             }
             let result = result.map_err(|failure| match failure {
                 StoreFailure::Gone => StoreFailure::Unavailable,
@@ -109,6 +111,9 @@ impl Attached {
             .cloned()
             .collect();
         self.leave_topics(&new);
+        if self.is_over() {
+            return;
+        }
         let mut change = Remember::nothing(self.session, self.epoch());
         change.unsubscribed = topics
             .iter()
@@ -147,7 +152,15 @@ impl Attached {
                 .wait_for(shared.layout.of(topic.as_str()), reached)
                 .await;
         }
-        let starts: Vec<MessageId> = topics.iter().map(|topic| self.start_of(topic)).collect();
+        // A topic that is held already keeps its start: what was published since then may still be
+        // on its way to the client.
+        let starts: Vec<MessageId> = topics
+            .iter()
+            .map(|topic| {
+                self.start_held(topic)
+                    .unwrap_or_else(|| self.start_of(topic))
+            })
+            .collect();
         self.remember(topics, &starts, echo, presence).await?;
         for (topic, start) in topics.iter().zip(starts) {
             let from = self.replay_from(topic, since, start).await?;
@@ -160,6 +173,13 @@ impl Attached {
             granted.push(self.join_one(sub, from).await?);
         }
         Ok(())
+    }
+
+    fn start_held(&self, topic: &TopicName) -> Option<MessageId> {
+        self.subs()
+            .iter()
+            .find(|sub| sub.topic == *topic)
+            .map(|sub| sub.start)
     }
 
     /// Where a subscription made now begins: this worker's position, or the topic's newest id
@@ -204,51 +224,19 @@ impl Attached {
         from: Option<From>,
     ) -> Result<Subscribed, StoreFailure> {
         let recovered = from.is_none_or(|from| from.recovered);
-        let mut after = from.map_or(sub.start, |from| from.after);
-        let partition = self.worker.shared.layout.of(sub.topic.as_str());
-        let bound = self.worker.hub().position(partition);
-        while from.is_some() && after < bound {
-            let want = Want {
-                topic: sub.topic.clone(),
-                after,
-            };
-            let pages = self
-                .worker
-                .shared
-                .store
-                .read(partition, vec![want], PAGE)
-                .await;
-            let Some(page) = pages.map_err(unavailable)?.into_iter().next() else {
-                break;
-            };
-            let last = page
-                .entries
-                .iter()
-                .map(|entry| entry.id)
-                .filter(|id| *id <= bound)
-                .max();
-            for entry in page.entries.into_iter().filter(|entry| entry.id <= bound) {
-                self.push_replayed(&sub, entry).await;
+        let mut replayed = from.map(|from| from.after);
+        let placed = loop {
+            if let Some(after) = replayed {
+                replayed = Some(self.replay_topic(&sub, after).await?);
             }
-            match last {
-                Some(last) if page.more => after = last,
-                Some(_) | None => break,
+            match self.take_place(&sub, replayed)? {
+                Place::Taken { position, is_new } => break (position, is_new),
+                // The ring moved on while the replay waited for the socket.
+                Place::Behind => {}
             }
-        }
-        let replayed = from.is_some().then(|| bound.max(after));
-        Ok(self.enter(sub, replayed, recovered).await)
-    }
-
-    /// Takes the place in the hub: one step without an await. With `replayed`, entries between it
-    /// and this worker's position are queued in the same step; everything later comes from the hub.
-    async fn enter(
-        self: &Arc<Self>,
-        sub: Subscription,
-        replayed: Option<MessageId>,
-        recovered: bool,
-    ) -> Subscribed {
-        let position = self.take_place(&sub, replayed);
-        if position > sub.start {
+        };
+        let (position, is_new) = placed;
+        if is_new && position > sub.start {
             // Something came in between: let the record begin where the client's view does.
             let topics = std::slice::from_ref(&sub.topic);
             let written = self
@@ -258,61 +246,132 @@ impl Attached {
                 tracing::debug!(session = %self.session, ?failure, "start not written");
             }
         }
-        Subscribed {
+        Ok(Subscribed {
             topic: sub.topic,
             position,
             recovered,
-        }
+        })
     }
 
-    fn take_place(&self, sub: &Subscription, replayed: Option<MessageId>) -> MessageId {
-        let Subscription {
-            topic,
-            start,
-            echo,
-            presence,
-        } = sub;
+    /// Queues what the log holds of a topic after an id, up to this worker's position. Returns up
+    /// to where. A session that is being brought up to date is waited for: what it is sent must
+    /// not make the client believe that it has everything before.
+    async fn replay_topic(
+        &self,
+        sub: &Subscription,
+        mut after: MessageId,
+    ) -> Result<MessageId, StoreFailure> {
         let shared = &self.worker.shared;
+        let partition = shared.layout.of(sub.topic.as_str());
+        loop {
+            let room = self.handle.room.notified();
+            if self.seat.is_hooked(partition) || self.is_over() {
+                break;
+            }
+            room.await;
+        }
+        let bound = self.worker.hub().position(partition);
+        while after < bound && !self.is_over() {
+            let want = Want {
+                topic: sub.topic.clone(),
+                after,
+            };
+            let pages = shared.store.read(partition, vec![want], PAGE).await;
+            let Some(page) = pages.map_err(unavailable)?.into_iter().next() else {
+                break;
+            };
+            let mut last = None;
+            for entry in page.entries.into_iter().filter(|entry| entry.id <= bound) {
+                last = Some(entry.id);
+                self.push_replayed(sub, entry).await;
+            }
+            match last {
+                Some(last) if page.more => after = last,
+                Some(_) | None => break,
+            }
+        }
+        Ok(bound.max(after))
+    }
+
+    /// Takes the place in the hub: one step without an await. With `replayed`, entries between it
+    /// and this worker's position are queued in the same step; everything later comes from the hub.
+    fn take_place(
+        &self,
+        sub: &Subscription,
+        replayed: Option<MessageId>,
+    ) -> Result<Place, StoreFailure> {
+        let topic = &sub.topic;
+        let shared = &self.worker.shared;
+        let grants = self.grants.load();
+        let granted = shared.may_subscribe(&grants, topic, self.user.as_ref(), self.session);
+        if self.is_over() || !granted {
+            // It ended, or lost the grant, while this was under way.
+            return Err(StoreFailure::Unavailable);
+        }
         let mut hub = self.worker.hub();
         let position = hub.position(shared.layout.of(topic.as_str()));
         let Some(lot) = shared.lot_of(topic) else {
-            return position;
+            return Err(StoreFailure::Unavailable);
         };
         let (newest, between) = {
             let log = lot.log();
+            if replayed.is_some_and(|from| log.coverage(topic, from) != Coverage::Whole) {
+                return Ok(Place::Behind);
+            }
             let between = replayed.map(|from| log.between(topic, from, position));
             (
                 log.newest_until(topic, position),
                 between.unwrap_or_default(),
             )
         };
-        for entry in between
-            .into_iter()
-            .filter(|entry| entry.is_for(self.session, *echo))
-        {
-            self.tell(&sparkway_protocol::Event::Message(entry));
+        for entry in between {
+            if entry.is_for(self.session, sub.echo) {
+                self.tell(&sparkway_protocol::Event::Message(entry));
+            }
         }
+        let is_new = self.sit_down(&mut hub, sub, position);
+        Ok(Place::Taken {
+            position: newest,
+            is_new,
+        })
+    }
+
+    /// Joins the hub, or changes how the topic is received. Says whether it is new.
+    fn sit_down(&self, hub: &mut Hub, sub: &Subscription, position: MessageId) -> bool {
+        let Subscription {
+            topic,
+            start,
+            echo,
+            presence,
+        } = sub;
         let mut subs = self.subs();
         if let Some(known) = subs.iter_mut().find(|known| known.topic == *topic) {
-            // Subscribed already: only the way of it changes.
             hub.leave(topic, known.slot);
             (known.slot, _) = hub.join(topic, &self.seat, known.start, *echo);
             (known.echo, known.presence) = (*echo, *presence);
-            shared.unwant(topic);
-        } else {
-            let start = position.max(*start);
-            let (slot, _) = hub.join(topic, &self.seat, start, *echo);
-            let topic = topic.clone();
-            subs.push(Sub {
-                topic,
-                start,
-                echo: *echo,
-                presence: *presence,
-                slot,
-            });
+            self.worker.shared.unwant(topic);
+            return false;
         }
-        newest
+        let start = position.max(*start);
+        let (slot, _) = hub.join(topic, &self.seat, start, *echo);
+        let topic = topic.clone();
+        subs.push(Sub {
+            topic,
+            start,
+            echo: *echo,
+            presence: *presence,
+            slot,
+        });
+        true
     }
+}
+
+/// How an attempt to take a place ended.
+enum Place {
+    /// The topic is joined; its newest id is `position`.
+    Taken { position: MessageId, is_new: bool },
+    /// The ring does not reach back to what was replayed: replay more.
+    Behind,
 }
 
 pub(super) fn unavailable(error: StoreError) -> StoreFailure {

@@ -101,7 +101,7 @@ impl Sessions {
                 former_owner: last.former_owner.clone(),
             });
         }
-        if claim.generation < record.confirmed || claim.generation > record.generation {
+        if claim.generation < record.confirmed {
             return Err(ClaimError::BadGeneration);
         }
         record.confirmed = claim.generation;

@@ -15,7 +15,8 @@ if record[6] == ARGV[4] and owner == node and state == 'a' then
   former = record[7] or ''
   told = former
 else
-  if shown < tonumber(record[5]) or shown > tonumber(record[4]) then return {'generation'} end
+  -- A genuine token of a generation above the recorded one was issued and its write lost.
+  if shown < tonumber(record[5]) then return {'generation'} end
   -- A node whose lease ran out ('l') may still hold the connection.
   if state == 'a' then former = owner end
   if state ~= 'd' then told = owner end
