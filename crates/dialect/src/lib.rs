@@ -13,11 +13,19 @@
 //!
 //! *Next*: `sparkway-session`, which decides what a command does.
 
+mod closing;
 mod format;
+#[cfg(test)]
+mod golden;
 mod payload;
+pub mod room;
 pub mod spark;
+mod talk;
+pub mod topics;
 mod value;
 mod writer;
 
+pub use closing::closing;
 pub use format::{Wire, WireKind, carries, decode, encode};
 pub use payload::{json_payload, json_text};
+pub use talk::Talk;

@@ -19,6 +19,7 @@ use sparkway_store::{Detach, Remember, WriteError};
 use crate::attached::Attached;
 use crate::clock::millis;
 use crate::connection::Connection;
+use crate::manner;
 use sparkway_auth::AuthError;
 
 impl Connection {
@@ -54,7 +55,10 @@ impl Connection {
             } => {
                 self.remember_generations(generation, confirmed);
             }
-            Effect::Detach { epoch: _, cursors } => self.detach(&cursors),
+            Effect::Detach { epoch: _, cursors } if manner::is_resumable(self.format) => {
+                self.detach(&cursors);
+            }
+            Effect::Detach { .. } => self.end(),
             Effect::End { epoch: _ } => self.end(),
             Effect::Close(request) => self.close(request),
             Effect::Count(counted) => self.count(counted),

@@ -17,11 +17,20 @@ use crate::connection::Connection;
 const PAGE: usize = 64;
 
 /// How topics are subscribed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Way {
     since: Since,
+    since_each: Vec<(Box<str>, MessageId)>,
     echo: bool,
     presence: bool,
+}
+
+impl Way {
+    fn since(&self, topic: &TopicName) -> Since {
+        let named = |(name, _): &&(Box<str>, MessageId)| **name == *topic.as_str();
+        let own = self.since_each.iter().find(named);
+        own.map_or(self.since, |(_, id)| Since::Id(*id))
+    }
 }
 
 impl Connection {
@@ -87,6 +96,7 @@ impl Attached {
         let mut granted = Vec::with_capacity(topics.len());
         let way = Way {
             since: request.since,
+            since_each: request.since_each,
             echo: request.echo,
             presence: request.presence,
         };
@@ -128,11 +138,7 @@ impl Attached {
         way: Way,
         granted: &mut Vec<Subscribed>,
     ) -> Result<(), StoreFailure> {
-        let Way {
-            since,
-            echo,
-            presence,
-        } = way;
+        let (echo, presence) = (way.echo, way.presence);
         let shared = Arc::clone(&self.worker.shared);
         shared
             .make_live(topics)
@@ -150,7 +156,7 @@ impl Attached {
         let starts: Vec<MessageId> = topics.iter().map(|topic| self.start_of(topic)).collect();
         self.remember(topics, &starts, echo, presence).await?;
         for (topic, start) in topics.iter().zip(starts) {
-            let from = self.replay_from(topic, since, start).await?;
+            let from = self.replay_from(topic, way.since(topic), start).await?;
             let sub = Subscription {
                 topic: topic.clone(),
                 start,
