@@ -33,7 +33,10 @@ async fn crosses(first: &Process, second: &Process) {
     let heard = spark.json().await;
     assert_eq!(event["type"], "event");
     assert_eq!(event["data"], json!({"n": [1, 2]}));
-    assert_eq!((&event["id"], &heard["data"]), (&heard["id"], &event["data"]));
+    assert_eq!(
+        (&event["id"], &heard["data"]),
+        (&heard["id"], &event["data"])
+    );
 
     topics
         .say(r#"{"type":"publish","topic":"room:lobby","data":"plain"}"#)

@@ -55,7 +55,10 @@ pub(crate) async fn node(settings: &[(&str, &str)]) -> Process {
     ];
     let usual = usual.iter().map(|(key, value)| (*key, value.as_str()));
     let mut command = Command::new(env!("CARGO_BIN_EXE_sparkway"));
-    command.arg("serve").env_clear().current_dir(directory.path());
+    command
+        .arg("serve")
+        .env_clear()
+        .current_dir(directory.path());
     for (key, value) in usual.chain(settings.iter().copied()) {
         command.args(["--set", &format!("{key}={value}")]);
     }
@@ -114,7 +117,11 @@ impl Process {
 
 /// The status of a plain HTTP request; none when nobody answers.
 pub(crate) async fn status(port: u16, path: &str) -> Option<u16> {
-    request(port, &format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await
+    request(
+        port,
+        &format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"),
+    )
+    .await
 }
 
 /// The status that a raw request is answered with.
@@ -139,7 +146,9 @@ impl Client {
 
     pub(crate) async fn message_within(&mut self, within: Duration) -> Message {
         let next = timeout(within, self.socket.next()).await;
-        next.expect("a frame comes").expect("open").expect("a frame")
+        next.expect("a frame comes")
+            .expect("open")
+            .expect("a frame")
     }
 
     /// The next text frame.
@@ -200,13 +209,18 @@ impl Client {
 
     /// As a topics client: subscribes to one topic.
     pub(crate) async fn subscribe(&mut self, topic: &str) {
-        let answer = self.ask(json!({"type": "subscribe", "topics": [topic]})).await;
+        let answer = self
+            .ask(json!({"type": "subscribe", "topics": [topic]}))
+            .await;
         assert_eq!(answer, json!({"subscribed": [topic]}));
     }
 
     /// As a topics client: nothing has come but answers.
     pub(crate) async fn hears_nothing(&mut self) {
-        assert_eq!(self.ask(json!({"type": "ping"})).await, json!({"type": "pong"}));
+        assert_eq!(
+            self.ask(json!({"type": "ping"})).await,
+            json!({"type": "pong"})
+        );
     }
 }
 

@@ -26,8 +26,9 @@ fn auth(token: &str) -> Value {
 
 /// A publish that is stored; its id.
 async fn publish(client: &mut Client, topic: &str, data: Value) -> String {
+    let name = format!("m-{data}");
     let answer = client
-        .ask(json!({"type": "publish", "topic": topic, "data": data, "messageId": "m"}))
+        .ask(json!({"type": "publish", "topic": topic, "data": data, "messageId": name}))
         .await;
     answer["published"].as_str().expect("an id").to_owned()
 }
@@ -40,13 +41,25 @@ async fn a_token_in_the_url_counts_before_others_and_a_bad_one_closes_with_1008(
     client.subscribe("gift-list:123").await;
     // The handshake succeeds, so that the client sees the code (S1-03).
     ends_unauthorized(node.open(&format!("{PATH}?token=forged")).await).await;
-    ends_unauthorized(node.open(&format!("{PATH}?token={}", token("ada", -60))).await).await;
+    ends_unauthorized(
+        node.open(&format!("{PATH}?token={}", token("ada", -60)))
+            .await,
+    )
+    .await;
 
-    let bad_cookie = [("cookie", "session=forged"), ("origin", &*origin(node.port))];
-    let mut client = node.open_with(&format!("{PATH}?token={good}"), &bad_cookie).await;
+    let bad_cookie = [
+        ("cookie", "session=forged"),
+        ("origin", &*origin(node.port)),
+    ];
+    let mut client = node
+        .open_with(&format!("{PATH}?token={good}"), &bad_cookie)
+        .await;
     client.subscribe("gift-list:123").await;
     let bearer = format!("bearer.{good}");
-    let both = [("cookie", "session=forged"), ("sec-websocket-protocol", &*bearer)];
+    let both = [
+        ("cookie", "session=forged"),
+        ("sec-websocket-protocol", &*bearer),
+    ];
     // A subprotocol that is no dialect's is not echoed, which this client library refuses; what
     // counts is that the cookie beside it is not looked at.
     let raw = format!(
@@ -56,7 +69,11 @@ async fn a_token_in_the_url_counts_before_others_and_a_bad_one_closes_with_1008(
         both[0].0, both[0].1, both[1].0, both[1].1
     );
     assert_eq!(request(node.port, &raw).await, Some(101));
-    ends_unauthorized(node.open_with(&format!("{PATH}?token=forged"), &bad_cookie).await).await;
+    ends_unauthorized(
+        node.open_with(&format!("{PATH}?token=forged"), &bad_cookie)
+            .await,
+    )
+    .await;
 }
 
 fn origin(port: u16) -> String {
@@ -74,7 +91,11 @@ async fn a_first_message_authenticates_and_nothing_else_may_come_first() {
     let mut client = node.open(PATH).await;
     client.say(&auth("forged").to_string()).await;
     ends_unauthorized(client).await;
-    for first in [r#"{"type":"subscribe","topics":["a"]}"#, r#"{"type":"ping"}"#, "no JSON"] {
+    for first in [
+        r#"{"type":"subscribe","topics":["a"]}"#,
+        r#"{"type":"ping"}"#,
+        "no JSON",
+    ] {
         let mut client = node.open(PATH).await;
         client.say(first).await;
         ends_unauthorized(client).await;
@@ -193,7 +214,9 @@ async fn refused_topics_are_named_with_the_rule_and_the_others_hold() {
     assert_eq!(sorted, ["forbidden", "invalid", "invalid"]);
 
     let many: Vec<String> = (0..102).map(|n| format!("t:{n}")).collect();
-    let answer = client.ask(json!({"type": "subscribe", "topics": many})).await;
+    let answer = client
+        .ask(json!({"type": "subscribe", "topics": many}))
+        .await;
     // 100 per request, and 100 per connection, of which one is taken.
     assert_eq!(answer["subscribed"].as_array().unwrap().len(), 99);
     let rejected = answer["rejected"].as_array().unwrap();
@@ -206,10 +229,15 @@ async fn a_publish_is_answered_and_its_message_id_is_stored_once() {
     let node = node(&[]).await;
     let mut client = node.open(PATH).await;
     client.subscribe("gift-list:123").await;
-    let frame = json!({"type": "publish", "topic": "gift-list:123", "data": [1], "messageId": "m-1"});
+    let frame =
+        json!({"type": "publish", "topic": "gift-list:123", "data": [1], "messageId": "m-1"});
     client.say(&frame.to_string()).await;
     let (one, two) = (client.json().await, client.json().await);
-    let (answer, event) = if one["type"] == "event" { (two, one) } else { (one, two) };
+    let (answer, event) = if one["type"] == "event" {
+        (two, one)
+    } else {
+        (one, two)
+    };
     assert_eq!(answer["messageId"], "m-1");
     assert_eq!(answer["published"], event["id"]);
     assert_eq!(client.ask(frame).await, answer);
@@ -229,7 +257,10 @@ async fn since_replays_what_was_missed_and_says_whether_all_of_it() {
     assert_eq!(reader.json().await["data"], json!(2));
     let answer = reader.json().await;
     let recovered = json!({"a": true, "b": true});
-    assert_eq!(answer, json!({"subscribed": ["a", "b"], "recovered": recovered}));
+    assert_eq!(
+        answer,
+        json!({"subscribed": ["a", "b"], "recovered": recovered})
+    );
     let frame = json!({"type": "subscribe", "topics": ["c"], "since": {"c": first}});
     publish(&mut writer, "c", json!("x")).await;
     reader.say(&frame.to_string()).await;
@@ -266,11 +297,20 @@ async fn what_is_no_frame_is_answered_and_ten_in_a_row_close() {
     let node = node(&[]).await;
     let mut client = node.open(PATH).await;
     for _ in 0..2 {
-        for bad in ["no JSON", r#"{"type":"dance"}"#, "[]", r#"{"type":"publish"}"#] {
+        for bad in [
+            "no JSON",
+            r#"{"type":"dance"}"#,
+            "[]",
+            r#"{"type":"publish"}"#,
+        ] {
             client.say(bad).await;
             let answer = client.json().await;
             assert_eq!(answer["type"], "error");
-            assert!(answer["error"].as_str().is_some_and(|text| !text.is_empty()));
+            assert!(
+                answer["error"]
+                    .as_str()
+                    .is_some_and(|text| !text.is_empty())
+            );
         }
         // A good one in between: counted anew.
         client.hears_nothing().await;

@@ -36,7 +36,9 @@ fn told(format: Format, name: &str) -> String {
 
 /// Checks `testdata/FOLDER`; every event must stand in one of its transcripts.
 pub(crate) fn check(folder: &str, format: Format, talk: impl Fn() -> Talk) {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata").join(folder);
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("testdata")
+        .join(folder);
     let mut used = BTreeSet::new();
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();

@@ -23,9 +23,10 @@ impl Talk {
         match (self, wire) {
             (Self::Plain, _) => decode(format, wire),
             (Self::Room(topic), Wire::Text(text)) => Ok(room::decode(topic, text)),
-            (Self::Room(_), Wire::Binary(_)) => {
-                Err(Refused::new(Code::Malformed, "frame: binary, expected text"))
-            }
+            (Self::Room(_), Wire::Binary(_)) => Err(Refused::new(
+                Code::Malformed,
+                "frame: binary, expected text",
+            )),
         }
     }
 }

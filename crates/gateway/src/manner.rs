@@ -67,7 +67,10 @@ mod tests {
     fn a_limit_of_the_node_is_never_raised_and_no_limit_stays_none() {
         let mut base = SessionSettings::default();
         let settings = session_settings(&base, Format::Conversation);
-        assert_eq!((settings.frames_per_second, settings.frames_burst), (20, 40));
+        assert_eq!(
+            (settings.frames_per_second, settings.frames_burst),
+            (20, 40)
+        );
         base.frames_per_second = 0;
         let settings = session_settings(&base, Format::Conversation);
         assert_eq!(settings.frames_per_second, 0);

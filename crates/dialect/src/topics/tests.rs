@@ -20,6 +20,7 @@ fn auth_in_use_is_a_refresh_and_everything_else_stays_what_it_is() {
 fn no_prefix_of_a_frame_is_taken_for_one() {
     let frame = r#"{"type":"subscribe","topics":["a","b"],"since":{"a":"1"},"messageId":"x"}"#;
     for end in 0..frame.len() {
-        assert!(super::decode(&frame[..end]).is_err());
+        let prefix = frame.get(..end).unwrap();
+        assert!(super::decode(prefix).is_err());
     }
 }
