@@ -45,7 +45,9 @@ pub fn decode(format: Format, wire: Wire<'_>) -> Result<Command, Refused> {
     match (format, wire) {
         (Format::SparkJson, Wire::Text(text)) => spark::decode(Json::new(text)),
         (Format::SparkMsgPack, Wire::Binary(bytes)) => spark::decode(MsgPack::new(bytes)),
-        (Format::SparkJson | Format::Topics, Wire::Binary(_)) => Err(wrong_kind("frame: binary, expected text")),
+        (Format::SparkJson | Format::Topics, Wire::Binary(_)) => {
+            Err(wrong_kind("frame: binary, expected text"))
+        }
         (Format::SparkMsgPack, Wire::Text(_)) => Err(wrong_kind("frame: text, expected binary")),
         (Format::Topics, Wire::Text(text)) => topics::decode(text),
         (Format::Room, Wire::Text(_) | Wire::Binary(_)) => Err(Refused::new(

@@ -1,6 +1,6 @@
 //! Golden conversations of the JSON and text dialects. A line in column 0 is the question, the
 //! indented line is the answer: `> TEXT` a client's frame and `= ` its command or refusal;
-//! `< NAME` an event of `spark/tests/events.rs` and `t ` its text frame, `p ` its ping, or `-`
+//! `< NAME` an event of `spark/tests/events.rs` and `t ` its text frame, `b ` the bytes of its binary frame, `p ` its ping, or `-`
 //! where the dialect says nothing.
 //!
 //! `UPDATE_TRANSCRIPTS=1 cargo test -p sparkway-dialect` writes the answers anew: read the diff.
@@ -26,10 +26,14 @@ fn told(format: Format, name: &str) -> String {
     let (opcode, payload) = framed.frames().next().unwrap();
     let kind = match opcode {
         Opcode::Text => "t",
+        Opcode::Binary => "b",
         Opcode::Ping => "p",
         other => panic!("{name}: {other:?}"),
     };
-    let text = str::from_utf8(payload).unwrap().replace('\n', "\\n");
+    let text = match opcode {
+        Opcode::Binary => format!("{payload:?}"),
+        _ => str::from_utf8(payload).unwrap().replace('\n', "\\n"),
+    };
     let line = format!("  {kind} {text}");
     format!("{}\n", line.trim_end())
 }

@@ -1,6 +1,6 @@
 //! What a connection's dialect remembers between two frames.
 
-use sparkway_protocol::{Code, Command, Format, Refused, TopicName};
+use sparkway_protocol::{Command, Format, Refused, TopicName};
 
 use crate::{Wire, decode, room};
 
@@ -20,13 +20,9 @@ impl Talk {
     /// # Errors
     /// As [`decode`].
     pub fn decode(&mut self, format: Format, wire: Wire<'_>) -> Result<Command, Refused> {
-        match (self, wire) {
-            (Self::Plain, _) => decode(format, wire),
-            (Self::Room(topic), Wire::Text(text)) => Ok(room::decode(topic, text)),
-            (Self::Room(_), Wire::Binary(_)) => Err(Refused::new(
-                Code::Malformed,
-                "frame: binary, expected text",
-            )),
+        match self {
+            Self::Plain => decode(format, wire),
+            Self::Room(topic) => Ok(room::decode(topic, wire)),
         }
     }
 }

@@ -154,6 +154,7 @@ impl Connection {
             self.step(Input::Alive, effects);
         }
         let wire = match (&frame, carries(self.format)) {
+            (Inbound::Binary(bytes), _) if self.relays_binary() => Wire::Binary(bytes),
             (Inbound::Text(text), WireKind::Text) => Wire::Text(text.as_str()),
             (Inbound::Binary(bytes), WireKind::Binary) => Wire::Binary(bytes),
             (Inbound::Text(_), WireKind::Binary) | (Inbound::Binary(_), WireKind::Text) => {

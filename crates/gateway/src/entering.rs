@@ -7,6 +7,7 @@ use sparkway_protocol::{CloseReason, Command, Format, Since, TopicName};
 use sparkway_session::{Effect, Input};
 
 use crate::connection::Connection;
+use crate::settings::RoomEcho;
 
 /// The room that a path named, and where in its log the client wants to begin.
 #[derive(Clone, Debug)]
@@ -47,6 +48,9 @@ impl Connection {
 
     /// A command as it is meant in this state of the session.
     pub(crate) fn meant(&mut self, command: Command, effects: &mut Vec<Effect>) -> Option<Command> {
+        if self.format == Format::Room {
+            self.echo(&command);
+        }
         if self.format != Format::Topics {
             return Some(command);
         }
@@ -73,6 +77,20 @@ impl Connection {
         }
     }
 
+    /// The echo that does not wait for the room (S3-05).
+    fn echo(&self, command: &Command) {
+        if self.worker.shared.settings.room.echo == RoomEcho::Itself
+            && let Command::Publish { payload, .. } = command
+        {
+            self.handle.outbox.push_control(room::frame(payload));
+        }
+    }
+
+    /// Whether binary frames are relayed here (S3-09).
+    pub(crate) fn relays_binary(&self) -> bool {
+        self.format == Format::Room && self.worker.shared.settings.room.relay_binary
+    }
+
     fn may_be_nobody(&self) -> bool {
         self.session.is_waiting() && self.mode == Mode::Optional
     }
@@ -86,7 +104,8 @@ impl Connection {
             return Some(Input::Command(*command));
         }
         let place = self.room.take()?;
-        let command = room::join(&place.topic, place.since);
+        let echo = self.worker.shared.settings.room.echo == RoomEcho::ViaRoom;
+        let command = room::join(&place.topic, place.since, echo);
         Some(Input::Command(command))
     }
 

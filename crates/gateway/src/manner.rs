@@ -4,6 +4,9 @@ use sparkway_protocol::{CloseReason, Format};
 use sparkway_session::SessionSettings;
 use sparkway_socket::Inbound;
 
+use crate::clock::millis;
+use crate::settings::RoomSettings;
+
 /// Sources 1, 2 and 3: silence for twice this ends a connection (S1-32, S2-22, S3-13).
 const SILENCE_INTERVAL_MS: u64 = 30_000;
 /// Frames of a conversation per second, and at once (S2-48).
@@ -14,7 +17,11 @@ const CONVERSATION_REFUSED: u16 = 100;
 const MALFORMED: u16 = 10;
 
 /// What holds for the sessions of a format on a node with these settings.
-pub(crate) fn session_settings(base: &SessionSettings, format: Format) -> SessionSettings {
+pub(crate) fn session_settings(
+    base: &SessionSettings,
+    room: &RoomSettings,
+    format: Format,
+) -> SessionSettings {
     let mut settings = base.clone();
     if is_spark(format) {
         return settings;
@@ -22,7 +29,10 @@ pub(crate) fn session_settings(base: &SessionSettings, format: Format) -> Sessio
     settings.heartbeat_interval_ms = SILENCE_INTERVAL_MS;
     settings.heartbeat_grace_ms = 0;
     match format {
-        Format::Room => settings.ping_interval_ms = Some(SILENCE_INTERVAL_MS),
+        Format::Room => {
+            settings.heartbeat_interval_ms = millis(room.ping_interval);
+            settings.ping_interval_ms = Some(settings.heartbeat_interval_ms);
+        }
         Format::Topics => settings.malformed_in_a_row = MALFORMED,
         Format::Conversation => {
             let (per_second, burst) = CONVERSATION_FRAMES;
@@ -65,25 +75,25 @@ mod tests {
 
     #[test]
     fn a_limit_of_the_node_is_never_raised_and_no_limit_stays_none() {
-        let mut base = SessionSettings::default();
-        let settings = session_settings(&base, Format::Conversation);
+        let (mut base, room) = (SessionSettings::default(), RoomSettings::default());
+        let settings = session_settings(&base, &room, Format::Conversation);
         assert_eq!(
             (settings.frames_per_second, settings.frames_burst),
             (20, 40)
         );
         base.frames_per_second = 0;
-        let settings = session_settings(&base, Format::Conversation);
+        let settings = session_settings(&base, &room, Format::Conversation);
         assert_eq!(settings.frames_per_second, 0);
         base.frames_per_second = 5;
-        let settings = session_settings(&base, Format::Conversation);
+        let settings = session_settings(&base, &room, Format::Conversation);
         assert_eq!(settings.frames_per_second, 5);
     }
 
     #[test]
     fn silence_ends_the_connections_of_the_sources_after_60_seconds() {
-        let base = SessionSettings::default();
+        let (base, room) = (SessionSettings::default(), RoomSettings::default());
         for format in [Format::Topics, Format::Conversation, Format::Room] {
-            let settings = session_settings(&base, format);
+            let settings = session_settings(&base, &room, format);
             let limit = 2 * settings.heartbeat_interval_ms + settings.heartbeat_grace_ms;
             assert!((60_000..=90_000).contains(&limit), "{format:?}");
         }

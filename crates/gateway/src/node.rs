@@ -266,7 +266,8 @@ impl Parts {
         let session = session_settings(&settings);
         let shared = Arc::new(Shared {
             id,
-            manners: Format::ALL.map(|format| manner::session_settings(&session, format)),
+            manners: Format::ALL
+                .map(|format| manner::session_settings(&session, &settings.room, format)),
             session,
             settings,
             origins,

@@ -3,7 +3,7 @@
 //!
 //! A room is a topic. A text travels as [`Encoding::Text`] and is a JSON string to others; a JSON
 //! string that somebody else publishes in the topic is a plain text here, every other value its
-//! JSON. There is no form for errors and answers.
+//! JSON, and bytes are a binary frame. There is no form for errors and answers.
 
 use bytes::Bytes;
 use sparkway_frame::Framed;
@@ -11,6 +11,7 @@ use sparkway_protocol::{
     Command, Durability, Encoding, Event, FrameId, Payload, Since, Subscribe, TopicName,
 };
 
+use crate::Wire;
 use crate::payload::json_text;
 use crate::value::json_string;
 
@@ -29,13 +30,13 @@ pub fn topic(room: &str) -> Option<TopicName> {
 
 /// What a session that enters a room asks for on its client's behalf.
 #[must_use]
-pub fn join(topic: &TopicName, since: Since) -> Command {
+pub fn join(topic: &TopicName, since: Since, echo: bool) -> Command {
     let request = Subscribe {
         topics: vec![topic.as_str().into()],
         since,
         since_each: Vec::new(),
         presence: false,
-        echo: true,
+        echo,
     };
     Command::Subscribe {
         id: FrameId::parse(JOIN).ok(),
@@ -43,15 +44,19 @@ pub fn join(topic: &TopicName, since: Since) -> Command {
     }
 }
 
-/// What a text means in the room of `topic`.
+/// What a message means in the room of `topic`.
 #[must_use]
-pub fn decode(topic: &TopicName, text: &str) -> Command {
+pub fn decode(topic: &TopicName, wire: Wire<'_>) -> Command {
+    let (encoding, bytes) = match wire {
+        Wire::Text(text) => (Encoding::Text, text.as_bytes()),
+        Wire::Binary(bytes) => (Encoding::Binary, bytes),
+    };
     Command::Publish {
         id: None,
         topic: topic.clone(),
         payload: Payload {
-            encoding: Encoding::Text,
-            bytes: Bytes::copy_from_slice(text.as_bytes()),
+            encoding,
+            bytes: Bytes::copy_from_slice(bytes),
         },
         ephemeral: false,
         durability: Durability::default(),
@@ -62,8 +67,8 @@ pub fn decode(topic: &TopicName, text: &str) -> Command {
 /// `event` as a frame: messages are texts, a request for a sign of life is a protocol ping.
 pub(crate) fn encode(event: &Event) -> Option<Framed> {
     match event {
-        Event::Message(entry) => Some(text(&entry.payload)),
-        Event::Ephemeral(note) => Some(text(&note.payload)),
+        Event::Message(entry) => Some(frame(&entry.payload)),
+        Event::Ephemeral(note) => Some(frame(&note.payload)),
         Event::Ping { .. } => Some(Framed::ping(b"")),
         Event::Connected { .. }
         | Event::Resumed { .. }
@@ -79,9 +84,13 @@ pub(crate) fn encode(event: &Event) -> Option<Framed> {
     }
 }
 
-fn text(payload: &Payload) -> Framed {
-    if payload.encoding == Encoding::Text {
-        return Framed::text(&payload.bytes);
+/// A payload as a frame: the echo of a text that does not wait for its room, too.
+#[must_use]
+pub fn frame(payload: &Payload) -> Framed {
+    match payload.encoding {
+        Encoding::Text => return Framed::text(&payload.bytes),
+        Encoding::Binary => return Framed::binary(&payload.bytes),
+        Encoding::Json | Encoding::MsgPack => {}
     }
     let json = json_text(payload);
     let plain = json_string(json.trim());
