@@ -1,6 +1,6 @@
 //! Signs of life: heartbeats, token rotation, credentials that run out.
 
-use sparkway_protocol::{CloseReason, Code, Event, FrameId};
+use sparkway_protocol::{CloseReason, Code, Event, FrameId, Refused};
 
 use crate::command::refuse;
 use crate::effect::{CloseRequest, Counted, Effect};

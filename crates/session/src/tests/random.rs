@@ -373,6 +373,8 @@ impl World {
                 let limited = refused.code == Code::RateLimited;
                 assert_eq!(limited, refused.retry_after_ms.is_some_and(|ms| ms > 0));
             }
+            // Nothing but a warning, also while a resume is under way.
+            Effect::Send(Event::Expiring { .. }) => {}
             Effect::Send(event) => {
                 let is_failure = matches!(event, Event::ResumeFailed { .. });
                 assert!(self.begun || is_failure, "before the session: {event:?}");
