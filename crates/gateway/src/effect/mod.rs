@@ -58,8 +58,7 @@ impl Connection {
             Effect::Detach { epoch: _, cursors } if manner::is_resumable(self.format) => {
                 self.detach(&cursors);
             }
-            Effect::Detach { .. } => self.end(),
-            Effect::End { epoch: _ } => self.end(),
+            Effect::Detach { .. } | Effect::End { .. } => self.end(),
             Effect::Close(request) => self.close(request),
             Effect::Count(counted) => self.count(counted),
         }

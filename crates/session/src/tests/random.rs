@@ -373,10 +373,10 @@ impl World {
                 let limited = refused.code == Code::RateLimited;
                 assert_eq!(limited, refused.retry_after_ms.is_some_and(|ms| ms > 0));
             }
-            // Nothing but a warning, also while a resume is under way.
-            Effect::Send(Event::Expiring { .. }) => {}
             Effect::Send(event) => {
-                let is_failure = matches!(event, Event::ResumeFailed { .. });
+                // A warning may come while a resume is under way.
+                let is_failure =
+                    matches!(event, Event::ResumeFailed { .. } | Event::Expiring { .. });
                 assert!(self.begun || is_failure, "before the session: {event:?}");
             }
             Effect::RememberGenerations {
