@@ -26,7 +26,7 @@ const SECRET: &str = "a-secret-of-the-tests-with-enough-bytes-in-it";
 pub(crate) struct Process {
     child: Child,
     pub(crate) port: u16,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Drop for Process {
@@ -71,12 +71,12 @@ pub(crate) async fn node(settings: &[(&str, &str)]) -> Process {
     let mut process = Process {
         child,
         port,
-        _directory: directory,
+        directory,
     };
     let end = Instant::now() + SOON;
     while status(internal, "/readyz").await != Some(200) {
         if let Some(status) = process.child.try_wait().expect("a child") {
-            let log = std::fs::read_to_string(process._directory.path().join("log"));
+            let log = std::fs::read_to_string(process.directory.path().join("log"));
             panic!("ended with {status}: {log:?}");
         }
         assert!(Instant::now() < end, "the node becomes ready");

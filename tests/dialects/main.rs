@@ -3,9 +3,9 @@
 //! these tests fails.
 
 #![expect(
-    clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "this is test code: what fails, panics"
 )]
 

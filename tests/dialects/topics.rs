@@ -272,7 +272,7 @@ async fn since_replays_what_was_missed_and_says_whether_all_of_it() {
 #[tokio::test]
 async fn silence_for_a_minute_closes_and_any_frame_breaks_it() {
     let node = node(&[]).await;
-    let (mut silent, mut pings, mut pongs) = (
+    let (mut silent, mut pings, mut answers) = (
         node.open(PATH).await,
         node.open(PATH).await,
         node.open(PATH).await,
@@ -280,7 +280,7 @@ async fn silence_for_a_minute_closes_and_any_frame_breaks_it() {
     let began = tokio::time::Instant::now();
     tokio::time::sleep(Duration::from_secs(35)).await;
     pings.hears_nothing().await;
-    pongs.send(Message::Pong(vec![1].into())).await;
+    answers.send(Message::Pong(vec![1].into())).await;
     tokio::time::sleep(Duration::from_secs(20)).await;
     let Message::Close(Some(frame)) = silent.message_within(Duration::from_secs(34)).await else {
         panic!("not closed");
@@ -289,7 +289,7 @@ async fn silence_for_a_minute_closes_and_any_frame_breaks_it() {
     assert_eq!((code, &*reason), (1001, "Heartbeat timeout"));
     assert!(began.elapsed() >= Duration::from_secs(59));
     pings.hears_nothing().await;
-    pongs.hears_nothing().await;
+    answers.hears_nothing().await;
 }
 
 #[tokio::test]

@@ -15,12 +15,12 @@
 
 mod closing;
 mod format;
-#[cfg(test)]
-mod golden;
 mod payload;
 pub mod room;
 pub mod spark;
 mod talk;
+#[cfg(test)]
+mod tests;
 pub mod topics;
 mod value;
 mod writer;

@@ -1,11 +1,11 @@
 use sparkway_protocol::Format;
 
 use super::topic;
-use crate::{Talk, golden};
+use crate::{Talk, tests};
 
 #[test]
 fn every_text_reads_and_writes_as_its_transcript_says() {
-    golden::check("room", Format::Room, || Talk::Room(topic("lobby").unwrap()));
+    tests::check("room", Format::Room, || Talk::Room(topic("lobby").unwrap()));
 }
 
 #[test]

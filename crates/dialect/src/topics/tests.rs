@@ -1,10 +1,10 @@
 use sparkway_protocol::{Command, Format};
 
-use crate::{Talk, golden};
+use crate::{Talk, tests};
 
 #[test]
 fn every_frame_reads_and_writes_as_its_transcript_says() {
-    golden::check("topics", Format::Topics, || Talk::Plain);
+    tests::check("topics", Format::Topics, || Talk::Plain);
 }
 
 #[test]
