@@ -3,8 +3,8 @@
 use sparkway_frame::Framed;
 use sparkway_protocol::{Code, Command, Event, Format, Refused};
 
-use crate::spark;
 use crate::value::{Json, MsgPack};
+use crate::{room, spark, topics};
 
 /// One whole WebSocket message from a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +45,19 @@ pub fn decode(format: Format, wire: Wire<'_>) -> Result<Command, Refused> {
     match (format, wire) {
         (Format::SparkJson, Wire::Text(text)) => spark::decode(Json::new(text)),
         (Format::SparkMsgPack, Wire::Binary(bytes)) => spark::decode(MsgPack::new(bytes)),
-        (Format::SparkJson, Wire::Binary(_)) => Err(wrong_kind("frame: binary, expected text")),
+        (Format::SparkJson | Format::Topics, Wire::Binary(_)) => {
+            Err(wrong_kind("frame: binary, expected text"))
+        }
         (Format::SparkMsgPack, Wire::Text(_)) => Err(wrong_kind("frame: text, expected binary")),
-        (Format::Topics | Format::Conversation | Format::Room | Format::Chat, _) => Err(
-            Refused::new(Code::Unsupported, "this build does not speak the dialect"),
-        ),
+        (Format::Topics, Wire::Text(text)) => topics::decode(text),
+        (Format::Room, Wire::Text(_) | Wire::Binary(_)) => Err(Refused::new(
+            Code::Internal,
+            "a room's text has a meaning only in its room: see room::decode",
+        )),
+        (Format::Conversation | Format::Chat, _) => Err(Refused::new(
+            Code::Unsupported,
+            "this build does not speak the dialect",
+        )),
     }
 }
 
@@ -59,7 +67,9 @@ pub fn encode(format: Format, event: &Event) -> Option<Framed> {
     match format {
         Format::SparkJson => Some(spark::encode_json(event)),
         Format::SparkMsgPack => Some(spark::encode_msgpack(event)),
-        Format::Topics | Format::Conversation | Format::Room | Format::Chat => None,
+        Format::Topics => topics::encode(event),
+        Format::Room => room::encode(event),
+        Format::Conversation | Format::Chat => None,
     }
 }
 

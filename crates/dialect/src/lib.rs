@@ -13,11 +13,19 @@
 //!
 //! *Next*: `sparkway-session`, which decides what a command does.
 
+mod closing;
 mod format;
 mod payload;
+pub mod room;
 pub mod spark;
+mod talk;
+#[cfg(test)]
+mod tests;
+pub mod topics;
 mod value;
 mod writer;
 
+pub use closing::closing;
 pub use format::{Wire, WireKind, carries, decode, encode};
 pub use payload::{json_payload, json_text};
+pub use talk::Talk;

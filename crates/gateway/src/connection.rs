@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sparkway_auth::Mode;
-use sparkway_dialect::{Wire, WireKind, carries, decode, encode};
+use sparkway_dialect::{Talk, Wire, WireKind, carries, closing, encode};
 use sparkway_metrics::{CloseCode, Direction, Initiator, Opcode};
 use sparkway_protocol::{CloseReason, Event, Format, SessionId};
 use sparkway_session::{Bucket, CloseRequest, Effect, Input, Session};
@@ -14,7 +14,9 @@ use tokio::sync::oneshot;
 
 use crate::attached::Attached;
 use crate::effect::Taken;
+use crate::entering::{Entering, RoomPlace};
 use crate::handle::Handle;
+use crate::manner;
 use crate::routes::Accepted;
 use crate::shared::Shared;
 use crate::worker::Worker;
@@ -44,6 +46,11 @@ pub(crate) struct Connection {
     pub(crate) taken: Option<oneshot::Receiver<Taken>>,
     /// Tells the resume operation that `resume_ack` is queued.
     pub(crate) replay: Option<oneshot::Sender<()>>,
+    /// What the dialect remembers between frames.
+    talk: Talk,
+    /// The room to join, until it is asked for.
+    pub(crate) room: Option<RoomPlace>,
+    pub(crate) entering: Entering,
     closing: Option<CloseRequest>,
     /// The unfinished message seen at the last tick: one that takes two ticks takes too long.
     unfinished: Option<u32>,
@@ -70,17 +77,24 @@ impl Connection {
         // made again then.
         let session =
             SessionId::from_random(rand::random(), sparkway_protocol::Partition::default());
+        let talk = match &accepted.room {
+            Some(place) => Talk::Room(place.topic.clone()),
+            None => Talk::Plain,
+        };
         Self {
             link: Link::new(stream, read_ahead, &settings),
             format: accepted.format,
             worker: Arc::clone(worker),
             handle,
-            session: Session::new(session, &shared.around()),
+            session: Session::new(session, &shared.around(accepted.format)),
             attached: None,
             mode: accepted.mode,
             credential: accepted.credential,
             taken: None,
             replay: None,
+            talk,
+            room: accepted.room,
+            entering: Entering::default(),
             closing: None,
             unfinished: None,
             control: Bucket::full(CONTROL_FRAMES_BURST, shared.clock.mono_ms()),
@@ -103,8 +117,11 @@ impl Connection {
             .inc();
         self.update_deadline();
         let mut effects = Vec::new();
+        self.enter(&mut effects);
         let end = loop {
-            let want_read = self.session.wants_frames(&self.worker.shared.around())
+            let around = self.worker.shared.around(self.format);
+            let want_read = self.session.wants_frames(&around)
+                && self.entering.is_over()
                 && !self.handle.outbox.is_full();
             let event = poll_fn(|cx| self.link.poll(cx, &self.handle.outbox, want_read)).await;
             match event {
@@ -131,11 +148,18 @@ impl Connection {
     }
 
     fn frame(&mut self, frame: Inbound, effects: &mut Vec<Effect>) {
+        if manner::any_frame_is_alive(self.format) {
+            self.step(Input::Alive, effects);
+        }
         let wire = match (&frame, carries(self.format)) {
+            (Inbound::Binary(bytes), _) if self.relays_binary() => Wire::Binary(bytes),
             (Inbound::Text(text), WireKind::Text) => Wire::Text(text.as_str()),
             (Inbound::Binary(bytes), WireKind::Binary) => Wire::Binary(bytes),
             (Inbound::Text(_), WireKind::Binary) | (Inbound::Binary(_), WireKind::Text) => {
-                self.step(Input::Disconnect(CloseReason::UnsupportedData), effects);
+                if let Some(reason) = manner::wrong_kind(self.format, &frame) {
+                    self.step(Input::Disconnect(reason), effects);
+                }
+                self.count_frame(&frame);
                 return;
             }
             (Inbound::Ping | Inbound::Pong, _) => {
@@ -143,21 +167,31 @@ impl Connection {
                 return;
             }
         };
-        let input = match decode(self.format, wire) {
-            Ok(command) => Input::Command(command),
-            Err(refused) => Input::Malformed(refused),
-        };
+        let decoded = self.talk.decode(self.format, wire);
         self.count_frame(&frame);
         drop(frame);
-        self.step(input, effects);
+        match decoded {
+            Ok(command) => {
+                if let Some(command) = self.meant(command, effects) {
+                    self.step(Input::Command(command), effects);
+                }
+            }
+            Err(refused) => self.step(Input::Malformed(refused), effects),
+        }
     }
 
     fn woken(&mut self, effects: &mut Vec<Effect>) {
         for input in self.handle.take_mail() {
+            let failed = self.joined(&input);
             if matches!(input, Input::Tick) {
                 self.look_after(effects);
+                self.tick(effects);
+            } else {
+                self.step(input, effects);
             }
-            self.step(input, effects);
+            if let Some(reason) = failed {
+                self.step(Input::Disconnect(reason), effects);
+            }
         }
         if let Some(attached) = &self.attached
             && let Some(positions) = attached.seat.take_lag()
@@ -189,8 +223,9 @@ impl Connection {
     pub(crate) fn step(&mut self, input: Input, effects: &mut Vec<Effect>) {
         let worker = Arc::clone(&self.worker);
         let mut next = Some(input);
-        while let Some(input) = next.take() {
-            self.session.step(input, &worker.shared.around(), effects);
+        while let Some(input) = next.take().or_else(|| self.follow_up()) {
+            let around = worker.shared.around(self.format);
+            self.session.step(input, &around, effects);
             for effect in effects.drain(..) {
                 if let Some(answer) = self.carry_out(effect) {
                     next = Some(answer);
@@ -201,7 +236,7 @@ impl Connection {
     }
 
     fn update_deadline(&self) {
-        let around = self.worker.shared.around();
+        let around = self.worker.shared.around(self.format);
         let look_ms = around.now.mono_ms + LOOK_MS;
         let deadline_ms = self.session.deadline(&around).min(look_ms);
         self.handle.set_deadline(deadline_ms);
@@ -235,12 +270,8 @@ impl Connection {
             resume,
             retry_after_ms: None,
         });
-        let code = match reason {
-            CloseReason::Drain if self.format.dialect() != "spark" => 1001,
-            other => other.code(),
-        };
-        self.link
-            .start_close(&self.handle.outbox, code, reason.text());
+        let (code, text) = closing(self.format, reason);
+        self.link.start_close(&self.handle.outbox, code, text);
         code
     }
 }

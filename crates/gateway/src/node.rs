@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use sparkway_auth::Verifier;
 use sparkway_hub::{LogBounds, PartitionLog, Positions};
 use sparkway_metrics::Metrics;
-use sparkway_protocol::{MessageId, NodeId, Partition};
+use sparkway_protocol::{Format, MessageId, NodeId, Partition};
 use sparkway_session::{TokenKey, Tokens};
 use sparkway_socket::listen;
 use sparkway_socket::origin::{InvalidOriginPattern, OriginPattern};
@@ -25,7 +25,7 @@ use crate::shared::{Lot, Shared};
 use crate::tasks::Tasks;
 use crate::threads::{Thread, on};
 use crate::worker::{FanOut, Inlet, Worker};
-use crate::{control, lease};
+use crate::{control, lease, manner};
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -263,9 +263,12 @@ impl Parts {
         })
         .await?;
         let (inlet_ends, inlets) = (0..workers).map(|_| Inlet::channel()).unzip();
+        let session = session_settings(&settings);
         let shared = Arc::new(Shared {
             id,
-            session: session_settings(&settings),
+            manners: Format::ALL
+                .map(|format| manner::session_settings(&session, &settings.room, format)),
+            session,
             settings,
             origins,
             store,

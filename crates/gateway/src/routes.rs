@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use sparkway_auth::{Credential, Mode, Offered, Origin};
+use sparkway_dialect::room;
 use sparkway_metrics::HandshakeResult;
-use sparkway_protocol::Format;
+use sparkway_protocol::{Format, MessageId, Since};
 use sparkway_socket::origin::OriginPattern;
 use sparkway_socket::{
     AcceptEvent, Decision, RequestHead, Routes, Spawn, Upgraded, origin, retry_later, text_response,
@@ -13,6 +14,7 @@ use sparkway_socket::{
 
 use crate::connection::Connection;
 use crate::drain::Phase;
+use crate::entering::RoomPlace;
 use crate::settings::Dialect;
 use crate::tasks::Tasks;
 use crate::worker::Worker;
@@ -26,6 +28,8 @@ pub(crate) struct Accepted {
     pub(crate) format: Format,
     pub(crate) credential: Option<Box<str>>,
     pub(crate) mode: Mode,
+    /// The room, in the dialect that has them.
+    pub(crate) room: Option<RoomPlace>,
 }
 
 /// The public listener's rules, for the connections of one worker.
@@ -68,17 +72,33 @@ impl Routes for PublicRoutes {
             Dialect::Spark => spark_encoding(head),
             other => (other.format(), None),
         };
-        if route.dialect != Dialect::Spark {
+        if matches!(route.dialect, Dialect::Conversation | Dialect::Chat) {
             let text = "this dialect is not served yet\n";
             return Decision::Respond(text_response(StatusCode::NOT_IMPLEMENTED, text));
         }
+        let room = match route.dialect {
+            Dialect::Room => match room_place(&route.path, head) {
+                Ok(place) => Some(place),
+                Err(text) => {
+                    return Decision::Respond(text_response(StatusCode::BAD_REQUEST, text));
+                }
+            },
+            Dialect::Spark | Dialect::Topics | Dialect::Conversation | Dialect::Chat => None,
+        };
         let credential = credential.map(|(_, token)| token);
-        let mode = route.auth.unwrap_or_else(|| shared.verifier.load().mode());
+        let mode = route.auth.unwrap_or_else(|| match route.dialect {
+            // A room knows no credentials unless its route asks for them (S3-18).
+            Dialect::Room => Mode::Off,
+            Dialect::Spark | Dialect::Topics | Dialect::Conversation | Dialect::Chat => {
+                shared.verifier.load().mode()
+            }
+        });
         Decision::Upgrade {
             accepted: Accepted {
                 format,
                 credential,
                 mode,
+                room,
             },
             protocol,
         }
@@ -148,6 +168,21 @@ fn matches(route: &str, path: &str) -> bool {
             (None, Some(_)) | (Some(_), None) => return false,
         }
     }
+}
+
+/// The room that a path names, and where its client wants to begin (S3-17, S3-20).
+fn room_place(route: &str, head: &RequestHead<'_>) -> Result<RoomPlace, &'static str> {
+    let mut segments = route.split('/').zip(head.path().split('/'));
+    let named = segments.find(|(expected, _)| expected.starts_with('{'));
+    let name = named.map_or(room::DEFAULT_ROOM, |(_, segment)| segment);
+    let topic = room::topic(name).ok_or("room: longer than 250 bytes\n")?;
+    let since = match head.query_value("since") {
+        None => Since::Now,
+        Some(id) => MessageId::parse(&id)
+            .map(Since::Id)
+            .ok_or("since: not a message id\n")?,
+    };
+    Ok(RoomPlace { topic, since })
 }
 
 /// The first of the offered subprotocols that names an encoding; JSON when none is offered.

@@ -8,7 +8,7 @@ use sparkway_auth::{Grants, Verifier};
 use sparkway_hub::{Coverage, PartitionLog};
 use sparkway_metrics::{Metrics, NodeState};
 use sparkway_protocol::{
-    CloseReason, MessageId, NodeId, Partition, Partitions, SessionId, TopicName, UserId,
+    CloseReason, Format, MessageId, NodeId, Partition, Partitions, SessionId, TopicName, UserId,
 };
 use sparkway_session::{Input, SessionSettings, Surroundings, Tokens};
 use sparkway_socket::origin::OriginPattern;
@@ -64,6 +64,8 @@ pub(crate) struct Shared {
     pub(crate) id: NodeId,
     pub(crate) settings: Settings,
     pub(crate) session: SessionSettings,
+    /// The same for each format.
+    pub(crate) manners: [SessionSettings; Format::COUNT],
     pub(crate) store: SharedStore,
     pub(crate) layout: Partitions,
     pub(crate) tokens: Tokens,
@@ -90,9 +92,9 @@ pub(crate) struct NotLive;
 
 impl Shared {
     /// What every step of a session is handed.
-    pub(crate) fn around(&self) -> Surroundings<'_> {
+    pub(crate) fn around(&self, format: Format) -> Surroundings<'_> {
         Surroundings {
-            settings: &self.session,
+            settings: self.manners.get(format.index()).unwrap_or(&self.session),
             tokens: &self.tokens,
             partitions: self.layout,
             node: &self.id,

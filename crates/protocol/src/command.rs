@@ -45,6 +45,8 @@ pub struct Subscribe {
     pub topics: Vec<Box<str>>,
     /// Where to start.
     pub since: Since,
+    /// Where to start instead in the topics named here.
+    pub since_each: Vec<(Box<str>, MessageId)>,
     /// Whether the client asks for join and leave events too.
     pub presence: bool,
     /// Whether the session receives what it publishes itself.

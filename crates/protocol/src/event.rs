@@ -274,6 +274,11 @@ pub enum Event {
     },
     /// A request was refused.
     Refused(Refused),
+    /// The credential has run out: the connection closes unless it is refreshed.
+    Expiring {
+        /// Milliseconds until then.
+        grace_ms: u64,
+    },
     /// The node is going away: come back on another one.
     Drain {
         /// Milliseconds to wait before that.

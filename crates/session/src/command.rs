@@ -13,8 +13,6 @@ use crate::subscribe::Wish;
 const ACK_COST_MILLI: u64 = 50;
 /// Thousandths of a frame that any other frame costs.
 const FRAME_COST_MILLI: u64 = 1000;
-/// So many refused frames in a row close the connection.
-const REFUSED_IN_A_ROW: u16 = 200;
 
 impl Session {
     pub(crate) fn command(
@@ -23,6 +21,7 @@ impl Session {
         around: &Surroundings<'_>,
         effects: &mut Effects,
     ) {
+        self.malformed = 0;
         let cost_milli = match command {
             Command::Ack { .. } => ACK_COST_MILLI,
             Command::Connect { .. }
@@ -66,8 +65,12 @@ impl Session {
         if self.within_rate(FRAME_COST_MILLI, refused.id.as_ref(), around, effects) {
             effects.push(Effect::Send(Event::Refused(refused)));
         }
+        self.malformed = self.malformed.saturating_add(1);
+        let most = around.settings.malformed_in_a_row;
         if matches!(self.state, State::Waiting { .. }) {
             self.close(CloseReason::NotConnected, false, effects);
+        } else if most > 0 && self.malformed >= most {
+            self.close(CloseReason::Policy, false, effects);
         }
     }
 
@@ -96,7 +99,7 @@ impl Session {
         let mut refused = Refused::new(Code::RateLimited, text).answering(id.cloned());
         refused.retry_after_ms = Some(wait_ms);
         effects.push(Effect::Send(Event::Refused(refused)));
-        if self.refused >= REFUSED_IN_A_ROW {
+        if self.refused >= settings.refused_in_a_row {
             self.close(CloseReason::RateLimited, true, effects);
         }
         false

@@ -159,6 +159,7 @@ impl Live {
             control_acked: 0,
             rotation_control: None,
             heartbeat_ms: now,
+            pinged_ms: now,
             heartbeats_in_interval: 0,
             interval_began_ms: now,
             interval_ms: interval,

@@ -57,6 +57,8 @@ pub struct SubscribeRequest {
     pub rejected: Vec<sparkway_protocol::event::Rejected>,
     /// Where to start.
     pub since: Since,
+    /// Where to start instead in the topics named here.
+    pub since_each: Vec<(Box<str>, MessageId)>,
     /// Whether the session receives what it publishes itself.
     pub echo: bool,
     /// Whether join and leave events are wanted.

@@ -85,14 +85,14 @@ impl Session {
                 if around.now.mono_ms >= live.heartbeat_deadline(around) {
                     effects.push(Effect::Count(Counted::HeartbeatTimeout));
                     self.close(CloseReason::HeartbeatTimeout, true, effects);
+                } else if around.now.mono_ms >= live.ping_deadline(around) {
+                    live.pinged_ms = around.now.mono_ms;
+                    let control = live.next_control();
+                    effects.push(Effect::Send(Event::Ping { control }));
                 } else if live.expiry_told_ms.is_none() {
                     live.expiry_told_ms = Some(around.now.mono_ms);
-                    refuse(
-                        effects,
-                        Code::TokenExpired,
-                        "token: expired, refresh it",
-                        None,
-                    );
+                    let grace_ms = around.settings.expiry_grace_ms;
+                    effects.push(Effect::Send(Event::Expiring { grace_ms }));
                 } else {
                     self.close(CloseReason::TokenExpired, true, effects);
                 }
@@ -167,8 +167,16 @@ impl Live {
             .saturating_add(around.settings.heartbeat_grace_ms)
     }
 
+    /// When the node asks for a sign of life, in dialects in which it does.
+    fn ping_deadline(&self, around: &Surroundings<'_>) -> u64 {
+        let interval = around.settings.ping_interval_ms;
+        interval.map_or(u64::MAX, |interval| self.pinged_ms.saturating_add(interval))
+    }
+
     pub(crate) fn deadline(&self, around: &Surroundings<'_>) -> u64 {
-        let heartbeat = self.heartbeat_deadline(around);
+        let heartbeat = self
+            .heartbeat_deadline(around)
+            .min(self.ping_deadline(around));
         let Some(expires_at_ms) = self.expires_at_ms else {
             return heartbeat;
         };

@@ -122,6 +122,8 @@ pub enum Input {
     Command(Command),
     /// The client sent something that is no frame of its dialect.
     Malformed(Refused),
+    /// Something arrived: a sign of life in dialects that have no heartbeat of their own.
+    Alive,
     /// Answers [`crate::Effect::Authenticate`].
     Authenticated(Result<Identity, AuthFailure>),
     /// Answers [`crate::Effect::Open`].

@@ -15,6 +15,8 @@ pub struct Session {
     pub(crate) bucket: Bucket,
     /// Frames refused in a row for their rate.
     pub(crate) refused: u16,
+    /// Malformed frames in a row.
+    pub(crate) malformed: u16,
     opened_ms: u64,
     /// A drain that is to be told once the session is in use, with the time to come back after.
     draining: Option<u64>,
@@ -58,6 +60,8 @@ pub(crate) struct Live {
     pub(crate) control_acked: u32,
     pub(crate) rotation_control: Option<u32>,
     pub(crate) heartbeat_ms: u64,
+    /// When the node last asked for a sign of life.
+    pub(crate) pinged_ms: u64,
     pub(crate) heartbeats_in_interval: u8,
     pub(crate) interval_began_ms: u64,
     pub(crate) interval_ms: u64,
@@ -95,6 +99,7 @@ impl Session {
             },
             bucket: Bucket::full(around.settings.frames_burst, around.now.mono_ms),
             refused: 0,
+            malformed: 0,
             opened_ms: around.now.mono_ms,
             draining: None,
         }
@@ -128,6 +133,12 @@ impl Session {
     #[must_use]
     pub const fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
+    }
+
+    /// Whether the first frame is still awaited.
+    #[must_use]
+    pub const fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting { .. })
     }
 
     /// Whether the session is in use.
@@ -175,6 +186,11 @@ impl Session {
         match input {
             Input::Command(command) => self.command(command, around, effects),
             Input::Malformed(refused) => self.malformed(refused, around, effects),
+            Input::Alive => {
+                if let State::Live(live) = &mut self.state {
+                    live.heartbeat_ms = around.now.mono_ms;
+                }
+            }
             Input::Authenticated(result) => self.authenticated(result, effects),
             Input::Opened(result) => self.opened(result, around, effects),
             Input::Claimed(result) => self.claimed(result, around, effects),

@@ -29,6 +29,12 @@ pub struct SessionSettings {
     pub only_one_per_user: bool,
     /// Whether a session survives a close with 1000.
     pub keep_on_close: bool,
+    /// How often the node asks the client for a sign of life; none: the client sends heartbeats.
+    pub ping_interval_ms: Option<u64>,
+    /// So many frames in a row refused for their rate close the connection (200).
+    pub refused_in_a_row: u16,
+    /// So many malformed frames in a row close the connection; 0 (the default): none do.
+    pub malformed_in_a_row: u16,
 }
 
 impl Default for SessionSettings {
@@ -46,6 +52,9 @@ impl Default for SessionSettings {
             publishes_in_flight: limits::PUBLISHES_IN_FLIGHT,
             only_one_per_user: false,
             keep_on_close: false,
+            ping_interval_ms: None,
+            refused_in_a_row: 200,
+            malformed_in_a_row: 0,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use sparkway_protocol::event::Rejected;
-use sparkway_protocol::{Code, FrameId, Outcome, Subscribe, TopicName};
+use sparkway_protocol::{Code, FrameId, Outcome, Subscribe, TopicName, limits};
 
 use crate::command::acked;
 use crate::effect::{Effect, SubscribeRequest};
@@ -160,8 +160,9 @@ impl Live {
     ) -> SubscribeRequest {
         let mut topics: Vec<TopicName> = Vec::with_capacity(request.topics.len());
         let mut rejected = Vec::new();
-        for text in request.topics {
+        for (at, text) in request.topics.into_iter().enumerate() {
             let code = match TopicName::parse(&text) {
+                _ if at >= limits::TOPICS_PER_REQUEST => Code::LimitExceeded,
                 Err(_) => Code::Invalid,
                 Ok(topic) if topics.contains(&topic) => continue,
                 Ok(topic) if self.topics.contains(&topic) => {
@@ -182,6 +183,7 @@ impl Live {
             topics,
             rejected,
             since: request.since,
+            since_each: request.since_each,
             echo: request.echo,
             presence: request.presence,
         }

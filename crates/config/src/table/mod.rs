@@ -2,6 +2,7 @@
 
 mod auth;
 mod limits;
+mod room;
 mod server;
 mod topics;
 
@@ -29,6 +30,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     topics::SESSION,
     topics::TOPICS,
     topics::NAMESPACES,
+    room::ROOM,
     limits::LIMITS,
     limits::DRAIN,
     limits::API,

@@ -7,7 +7,7 @@ use crate::settings::Settings;
 use crate::show::SHORT_FORMS;
 
 /// A value for every key but `routes` that is not its default.
-const VALUES: [(&str, &str); 67] = [
+const VALUES: [(&str, &str); 70] = [
     ("server.listen", "[::]:9"),
     ("server.node_id", "n1"),
     ("server.tls.cert", "/c"),
@@ -62,6 +62,9 @@ const VALUES: [(&str, &str); 67] = [
     ("namespaces.*.durability", "replicated"),
     ("namespaces.*.publish", "everyone"),
     ("namespaces.*.subscribe", "nobody"),
+    ("room.ping_interval", "5s"),
+    ("room.echo", "self"),
+    ("room.relay_binary", "true"),
     ("limits.message_bytes", "256KiB"),
     ("limits.connections", "1000"),
     ("limits.handshakes_per_second", "10"),

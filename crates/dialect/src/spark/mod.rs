@@ -44,7 +44,7 @@
 mod decode;
 mod encode;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use decode::decode;
 pub(crate) use encode::{encode_json, encode_msgpack};

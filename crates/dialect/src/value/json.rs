@@ -23,6 +23,11 @@ impl<'a> Json<'a> {
         Self(text)
     }
 
+    /// The text of the value, for a map whose keys nobody can list.
+    pub(crate) const fn raw(self) -> &'a str {
+        self.0
+    }
+
     /// Exactly one JSON value, or what is wrong with the text.
     pub(crate) fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
         serde_json::from_str::<&RawValue>(text).map(|raw| Self(raw.get()))

@@ -19,6 +19,7 @@ use sparkway_store::{Remember, StoreError, WriteError};
 
 use crate::attached::Attached;
 use crate::connection::Connection;
+use crate::manner;
 use sparkway_auth::AuthError;
 
 impl Connection {
@@ -54,8 +55,10 @@ impl Connection {
             } => {
                 self.remember_generations(generation, confirmed);
             }
-            Effect::Detach { epoch: _, cursors } => self.detach(&cursors),
-            Effect::End { epoch: _ } => self.end(),
+            Effect::Detach { epoch: _, cursors } if manner::is_resumable(self.format) => {
+                self.detach(&cursors);
+            }
+            Effect::Detach { .. } | Effect::End { .. } => self.end(),
             Effect::Close(request) => self.close(request),
             Effect::Count(counted) => self.count(counted),
         }

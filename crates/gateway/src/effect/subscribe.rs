@@ -18,11 +18,20 @@ use crate::connection::Connection;
 const PAGE: usize = 64;
 
 /// How topics are subscribed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Way {
     since: Since,
+    since_each: Vec<(Box<str>, MessageId)>,
     echo: bool,
     presence: bool,
+}
+
+impl Way {
+    fn since(&self, topic: &TopicName) -> Since {
+        let named = |(name, _): &&(Box<str>, MessageId)| **name == *topic.as_str();
+        let own = self.since_each.iter().find(named);
+        own.map_or(self.since, |(_, id)| Since::Id(*id))
+    }
 }
 
 impl Connection {
@@ -89,6 +98,7 @@ impl Attached {
         let mut granted = Vec::with_capacity(topics.len());
         let way = Way {
             since: request.since,
+            since_each: request.since_each,
             echo: request.echo,
             presence: request.presence,
         };
@@ -133,11 +143,7 @@ impl Attached {
         way: Way,
         granted: &mut Vec<Subscribed>,
     ) -> Result<(), StoreFailure> {
-        let Way {
-            since,
-            echo,
-            presence,
-        } = way;
+        let (echo, presence) = (way.echo, way.presence);
         let shared = Arc::clone(&self.worker.shared);
         shared
             .make_live(topics)
@@ -163,7 +169,7 @@ impl Attached {
             .collect();
         self.remember(topics, &starts, echo, presence).await?;
         for (topic, start) in topics.iter().zip(starts) {
-            let from = self.replay_from(topic, since, start).await?;
+            let from = self.replay_from(topic, way.since(topic), start).await?;
             let sub = Subscription {
                 topic: topic.clone(),
                 start,

@@ -13,10 +13,12 @@ pub use sparkway_auth::{Algorithm, AuthSettings, Claim, Grants, Key, Mode, Verif
 use sparkway_protocol::{NodeId, TopicName};
 
 mod network;
+mod room;
 mod store;
 mod traffic;
 
 pub use network::{AddressRange, Dialect, Route};
+pub use room::{RoomEcho, RoomSettings};
 pub use store::{StoreKind, StoreSettings};
 pub use traffic::{Access, DrainSettings, LimitSettings, SessionSettings, TopicSettings};
 
@@ -39,6 +41,8 @@ pub struct Settings {
     pub topics: TopicSettings,
     /// What holds for the topics `NAME` and `NAME:…` instead; unset keys are those of `topics`.
     pub namespaces: BTreeMap<Box<str>, TopicSettings>,
+    /// The room dialect.
+    pub room: RoomSettings,
     /// Bounds on what clients may use.
     pub limits: LimitSettings,
     /// How the node goes away.
@@ -60,6 +64,7 @@ impl Default for Settings {
             session: SessionSettings::default(),
             topics: TopicSettings::default(),
             namespaces: BTreeMap::new(),
+            room: RoomSettings::default(),
             limits: LimitSettings::default(),
             drain: DrainSettings::default(),
             api: ApiSettings::default(),

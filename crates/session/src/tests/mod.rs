@@ -1,5 +1,6 @@
 //! A bench for the machine: it stands in for the gateway, which carries effects out.
 
+mod frames;
 mod heartbeats;
 mod leaving;
 mod random;
@@ -186,6 +187,7 @@ fn subscribe(id: &str, topics: &[&str]) -> Command {
         request: Subscribe {
             topics: topics.iter().map(|&name| name.into()).collect(),
             since: sparkway_protocol::Since::Now,
+            since_each: Vec::new(),
             presence: false,
             echo: true,
         },
@@ -278,6 +280,7 @@ fn answers(effect: &Effect) -> Option<&FrameId> {
         Event::Acked { id, .. } => Some(id),
         Event::Refused(refused) => refused.id.as_ref(),
         Event::ReplayDone { .. }
+        | Event::Expiring { .. }
         | Event::Ping { .. }
         | Event::Drain { .. }
         | Event::Closing { .. }
@@ -340,6 +343,7 @@ fn event_word(event: &Event) -> String {
             let interval = updated_interval_ms.map_or(String::new(), |ms| format!("+{ms}"));
             format!("heartbeat_ack:{control}{token}{interval}")
         }
+        Event::Expiring { .. } => "token_expired".into(),
         Event::Ping { .. } => "ping".into(),
         Event::Acked { .. } => "acked".into(),
         Event::Refused(refused) => refused.code.as_str().into(),

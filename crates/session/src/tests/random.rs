@@ -374,7 +374,9 @@ impl World {
                 assert_eq!(limited, refused.retry_after_ms.is_some_and(|ms| ms > 0));
             }
             Effect::Send(event) => {
-                let is_failure = matches!(event, Event::ResumeFailed { .. });
+                // A warning may come while a resume is under way.
+                let is_failure =
+                    matches!(event, Event::ResumeFailed { .. } | Event::Expiring { .. });
                 assert!(self.begun || is_failure, "before the session: {event:?}");
             }
             Effect::RememberGenerations {

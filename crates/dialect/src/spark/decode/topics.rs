@@ -33,6 +33,7 @@ pub(super) fn subscribe<'a, V: Value<'a>>(frame: Frame<V>) -> Result<Command, Re
     let request = Subscribe {
         topics: topic_names(topics)?,
         since,
+        since_each: Vec::new(),
         presence: boolean(presence, "data.presence", false)?,
         echo: boolean(echo, "data.echo", true)?,
     };

@@ -4,7 +4,7 @@ mod lifecycle;
 mod topics;
 
 use sparkway_frame::{FrameWriter, Framed};
-use sparkway_protocol::Event;
+use sparkway_protocol::{Code, Event, Refused};
 
 use crate::writer::{JsonWriter, MsgPackWriter, Writer};
 
@@ -37,6 +37,7 @@ fn expected_bytes(event: &Event) -> usize {
         | Event::Ping { .. }
         | Event::Acked { .. }
         | Event::Refused(_)
+        | Event::Expiring { .. }
         | Event::Drain { .. }
         | Event::Closing { .. }
         | Event::Gap(_) => 0,
@@ -69,6 +70,10 @@ fn write<W: Writer>(event: &Event, out: &mut W) {
             out.end_map();
         }
         Event::Refused(refused) => lifecycle::refused(refused, out),
+        Event::Expiring { .. } => {
+            let refused = Refused::new(Code::TokenExpired, "token: expired, refresh it");
+            lifecycle::refused(&refused, out);
+        }
         Event::Drain { reconnect_after_ms } => {
             open(out, "ws:drain", 2);
             out.name("reconnect_after");

@@ -9,11 +9,11 @@ use sparkway_protocol::{
     NodeId, Outcome, Partition, Payload, Refused, SessionId, TopicName, UserId,
 };
 
-pub(super) fn id(raw: u64) -> MessageId {
+pub(crate) fn id(raw: u64) -> MessageId {
     MessageId::new(raw).unwrap()
 }
 
-pub(super) fn topic(name: &str) -> TopicName {
+pub(crate) fn topic(name: &str) -> TopicName {
     TopicName::parse(name).unwrap()
 }
 
@@ -25,14 +25,14 @@ fn user(name: &str) -> UserId {
     UserId::parse(name).unwrap()
 }
 
-pub(super) fn payload(encoding: Encoding, bytes: &[u8]) -> Payload {
+pub(crate) fn payload(encoding: Encoding, bytes: &[u8]) -> Payload {
     Payload {
         encoding,
         bytes: Bytes::copy_from_slice(bytes),
     }
 }
 
-pub(super) fn entry(raw: u64, payload: Payload) -> Entry {
+pub(crate) fn entry(raw: u64, payload: Payload) -> Entry {
     Entry {
         id: id(raw),
         prev: MessageId::ZERO,
@@ -44,7 +44,7 @@ pub(super) fn entry(raw: u64, payload: Payload) -> Entry {
     }
 }
 
-pub(super) fn message(payload: Payload) -> Event {
+pub(crate) fn message(payload: Payload) -> Event {
     Event::Message(Arc::new(entry(241_663_180_800_016, payload)))
 }
 
@@ -360,8 +360,43 @@ fn messages() -> Vec<(&'static str, Event)> {
     ]
 }
 
+/// Examples that only matter outside of Spark.
+fn of_others() -> Vec<(&'static str, Event)> {
+    let connected = |id| Event::Connected {
+        id: Some(frame(id)),
+        welcome: Box::new(welcome(&[])),
+    };
+    let subscribed = |id, recovered| Event::Acked {
+        id: frame(id),
+        outcome: Outcome::Subscribed {
+            topics: vec![Subscribed {
+                topic: topic("gift-list:123"),
+                position: MessageId::ZERO,
+                recovered,
+            }],
+            rejected: Vec::new(),
+        },
+    };
+    vec![
+        ("connected by handshake", connected("$handshake")),
+        ("connected by auth", connected("$auth")),
+        ("expiring", Event::Expiring { grace_ms: 10_000 }),
+        ("subscribed to all", subscribed("$subscribe", true)),
+        ("subscribed since", subscribed("$since", false)),
+        (
+            "message of a JSON string",
+            message(payload(Encoding::Json, br#""say \"hi\"""#)),
+        ),
+    ]
+}
+
+/// Every example with its name, and those of other dialects.
+pub(crate) fn everything() -> Vec<(&'static str, Event)> {
+    [all(), of_others()].concat()
+}
+
 /// Every example with its name.
-pub(super) fn all() -> Vec<(&'static str, Event)> {
+pub(crate) fn all() -> Vec<(&'static str, Event)> {
     [
         beginnings(),
         failures_and_farewells(),

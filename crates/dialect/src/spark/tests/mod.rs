@@ -1,6 +1,6 @@
 //! Tests of the whole dialect, through [`crate::decode`] and [`crate::encode`] only.
 
-mod events;
+pub(crate) mod events;
 mod input;
 mod output;
 mod payloads;

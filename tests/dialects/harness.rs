@@ -1,0 +1,276 @@
+//! One or two nodes of the real binary, and clients that know nothing but WebSocket.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use sparkway_auth::{NewToken, mint};
+use sparkway_protocol::UserId;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+/// Longest wait for anything that should come at once. Generous: the machine may be busy.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+const SECRET: &str = "a-secret-of-the-tests-with-enough-bytes-in-it";
+
+/// A process that dies with its handle.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) port: u16,
+    directory: tempfile::TempDir,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+    listener.local_addr().expect("it has an address").port()
+}
+
+/// A node with these settings, ready for clients.
+pub(crate) async fn node(settings: &[(&str, &str)]) -> Process {
+    let (port, internal) = (free_port(), free_port());
+    let directory = tempfile::tempdir().expect("a directory");
+    let log = std::fs::File::create(directory.path().join("log")).expect("a log");
+    let usual = [
+        ("server.listen", format!("127.0.0.1:{port}")),
+        ("internal.listen", format!("127.0.0.1:{internal}")),
+        ("auth.mode", "off".to_owned()),
+        ("auth.hs256_secret", SECRET.to_owned()),
+        ("limits.frames_per_second", "0".to_owned()),
+    ];
+    let usual = usual.iter().map(|(key, value)| (*key, value.as_str()));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sparkway"));
+    command
+        .arg("serve")
+        .env_clear()
+        .current_dir(directory.path());
+    for (key, value) in usual.chain(settings.iter().copied()) {
+        command.args(["--set", &format!("{key}={value}")]);
+    }
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a handle"))
+        .stderr(log)
+        .spawn()
+        .expect("the binary was built");
+    let mut process = Process {
+        child,
+        port,
+        directory,
+    };
+    let end = Instant::now() + SOON;
+    while status(internal, "/readyz").await != Some(200) {
+        if let Some(status) = process.child.try_wait().expect("a child") {
+            let log = std::fs::read_to_string(process.directory.path().join("log"));
+            panic!("ended with {status}: {log:?}");
+        }
+        assert!(Instant::now() < end, "the node becomes ready");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    process
+}
+
+impl Process {
+    /// Sends a signal such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    pub(crate) async fn open(&self, path: &str) -> Client {
+        self.open_with(path, &[]).await
+    }
+
+    pub(crate) async fn open_with(&self, path: &str, headers: &[(&str, &str)]) -> Client {
+        let url = format!("ws://127.0.0.1:{}{path}", self.port);
+        let mut request = url.into_client_request().expect("a request");
+        for (name, value) in headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
+            let value = HeaderValue::from_str(value).expect("a value");
+            request.headers_mut().insert(name, value);
+        }
+        let stream = TcpStream::connect(("127.0.0.1", self.port))
+            .await
+            .expect("it listens");
+        let (socket, answer) = client_async(request, stream).await.expect("a handshake");
+        assert_eq!(answer.status(), 101);
+        Client { socket }
+    }
+}
+
+/// The status of a plain HTTP request; none when nobody answers.
+pub(crate) async fn status(port: u16, path: &str) -> Option<u16> {
+    request(
+        port,
+        &format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"),
+    )
+    .await
+}
+
+/// The status that a raw request is answered with.
+pub(crate) async fn request(port: u16, request: &str) -> Option<u16> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = vec![0; 64];
+    let read = timeout(SOON, stream.read(&mut answer)).await.ok()?.ok()?;
+    let text = String::from_utf8_lossy(answer.get(..read)?).into_owned();
+    text.split(' ').nth(1)?.parse().ok()
+}
+
+/// A connection.
+pub(crate) struct Client {
+    socket: WebSocketStream<TcpStream>,
+}
+
+impl Client {
+    pub(crate) async fn message(&mut self) -> Message {
+        self.message_within(SOON).await
+    }
+
+    pub(crate) async fn message_within(&mut self, within: Duration) -> Message {
+        let next = timeout(within, self.socket.next()).await;
+        next.expect("a frame comes")
+            .expect("open")
+            .expect("a frame")
+    }
+
+    /// The next text frame.
+    pub(crate) async fn text(&mut self) -> String {
+        loop {
+            match self.message().await {
+                Message::Text(text) => return text.as_str().to_owned(),
+                Message::Ping(_) | Message::Pong(_) => {}
+                other => panic!("no text: {other:?}"),
+            }
+        }
+    }
+
+    pub(crate) async fn json(&mut self) -> Value {
+        serde_json::from_str(&self.text().await).expect("JSON")
+    }
+
+    pub(crate) async fn say(&mut self, text: &str) {
+        self.send(Message::text(text)).await;
+    }
+
+    pub(crate) async fn send(&mut self, message: Message) {
+        self.socket.send(message).await.expect("sent");
+    }
+
+    /// Sends a JSON frame and reads the next one.
+    pub(crate) async fn ask(&mut self, frame: Value) -> Value {
+        self.say(&frame.to_string()).await;
+        self.json().await
+    }
+
+    /// Code and reason of the close, and every text before it.
+    pub(crate) async fn closed(&mut self) -> (u16, String, Vec<String>) {
+        let mut texts = Vec::new();
+        loop {
+            match self.message().await {
+                Message::Close(frame) => {
+                    let (code, reason) = frame.map_or((1005, String::new()), |frame| {
+                        (u16::from(frame.code), frame.reason.as_str().to_owned())
+                    });
+                    return (code, reason, texts);
+                }
+                Message::Text(text) => texts.push(text.as_str().to_owned()),
+                _ => {}
+            }
+        }
+    }
+
+    /// Closes with a code, and waits for the answer.
+    pub(crate) async fn close(&mut self, code: u16, reason: &str) -> u16 {
+        let frame = CloseFrame {
+            code: CloseCode::from(code),
+            reason: reason.to_owned().into(),
+        };
+        self.socket.close(Some(frame)).await.expect("sent");
+        self.closed().await.0
+    }
+
+    /// As a topics client: subscribes to one topic.
+    pub(crate) async fn subscribe(&mut self, topic: &str) {
+        let answer = self
+            .ask(json!({"type": "subscribe", "topics": [topic]}))
+            .await;
+        assert_eq!(answer, json!({"subscribed": [topic]}));
+    }
+
+    /// As a topics client: nothing has come but answers.
+    pub(crate) async fn hears_nothing(&mut self) {
+        assert_eq!(
+            self.ask(json!({"type": "ping"})).await,
+            json!({"type": "pong"})
+        );
+    }
+}
+
+/// A token for everything, that lasts so many seconds (or ended so long ago).
+pub(crate) fn token(user: &str, lasts_s: i64) -> String {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs();
+    let mut token = NewToken::new(UserId::parse(user).expect("a user"), now)
+        .subscribing(&["*"])
+        .publishing(&["*"]);
+    token.issued_at_s = now - 3600;
+    token.expires_at_s = Some(now.checked_add_signed(lasts_s).expect("a time"));
+    mint(&token, &SECRET.to_owned().into()).expect("a token")
+}
+
+/// A Redis that dies with its handle.
+pub(crate) struct Redis {
+    child: Child,
+    pub(crate) url: String,
+    _directory: tempfile::TempDir,
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+pub(crate) async fn redis() -> Redis {
+    let port = free_port();
+    let directory = tempfile::tempdir().expect("a directory");
+    let child = Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(["--save", "", "--appendonly", "no", "--dir"])
+        .arg(directory.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("redis-server is installed");
+    let end = Instant::now() + SOON;
+    while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        assert!(Instant::now() < end, "redis-server starts");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Redis {
+        child,
+        url: format!("redis://127.0.0.1:{port}"),
+        _directory: directory,
+    }
+}
