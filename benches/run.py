@@ -4,6 +4,7 @@
     python3 benches/run.py                      everything, three repeats
     python3 benches/run.py --only single,burst --repeats 5
     python3 benches/run.py --quick              shorter, to see that it works
+    python3 benches/run.py --beside old=PATH    another build of the gateway in the same run
 
 The server has core 0, the client core 1. The figure that counts is CPU time of the server per
 unit of work: wall time is the machine's, and says little when others use it too.
@@ -142,6 +143,8 @@ WORKLOADS = {
               ["resumes_per_cpu_s", "recovered_ms", "server_cpu_us", "server_cpu_us_net",
                "replayed", "lost", "repeated"]),
 }
+# Other builds of the gateway, named on the command line.
+BESIDE = []
 # Figures of which less is better: their ratios are turned round.
 LESS = {"bytes_last"}
 # Servers that cannot resume lose messages in a storm; that is a result, not a failure.
@@ -154,6 +157,16 @@ def machine_busy() -> tuple[float, float]:
     return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
 
 
+def cpu_seconds(pids) -> float:
+    """Of these processes and of all children that have ended."""
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ticks / os.sysconf("SC_CLK_TCK") + ended.ru_utime + ended.ru_stime
+
+
 def measure(workload, server, quick, log):
     _, arguments, _, _ = WORKLOADS[workload]
     servers = Servers(log)
@@ -163,16 +176,20 @@ def measure(workload, server, quick, log):
         command = ["taskset", "-c", CLIENT_CORE, str(BIN / "bench-load"),
                    "--address", ",".join(servers.addresses), "--speech", servers.speech,
                    "--pid", ",".join(map(str, servers.pids)), *map(str, arguments(quick))]
-        busy = machine_busy()
+        busy, ours = machine_busy(), cpu_seconds(servers.pids)
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               timeout=600, check=False)
-        busy = [after - before for before, after in zip(busy, machine_busy())]
+        ours = cpu_seconds(servers.pids) - ours
+        busy, all_ticks = (after - before for before, after in zip(busy, machine_busy()))
     if not done.stdout.strip():
         raise SystemExit(f"{workload} on {server}: {done.stderr.strip()}")
     result = json.loads(done.stdout)
-    result["machine_busy"] = round(busy[0] / max(busy[1], 1), 2)
+    others = busy - ours * os.sysconf("SC_CLK_TCK")
+    result["others_busy"] = round(max(others, 0) / max(all_ticks, 1), 2)
     if "bytes_per_connection" in result:
-        result["bytes_last"] = list(result["bytes_per_connection"].values())[-1]
+        steps = sorted(result["bytes_per_connection"].items(), key=lambda step: int(step[0]))
+        result["bytes_per_connection"] = dict(steps)
+        result["bytes_last"] = steps[-1][1]
     if done.returncode != 0 and (workload, server) not in MAY_LOSE:
         print(f"FAILED {workload} on {server}: {result}", file=sys.stderr)
         result["failed"] = True
@@ -191,9 +208,9 @@ def span(values, digits=3):
 def table(workload, runs):
     title, _, _, figures = WORKLOADS[workload]
     names = [name for name in WORKLOADS[workload][2] if name in runs]
-    others = [name for name in ("bare", "preframed") if name in runs]
+    others = [name for name in runs if name in ("bare", "preframed") or name in BESIDE]
     head = [*(["server"] + [f.replace("_", " ") for f in figures]),
-            *[f"{figures[0].split('_')[0]}: times {name}" for name in others], "machine busy"]
+            *[f"{figures[0].split('_')[0]}: times {name}" for name in others], "taken by others"]
     lines = [f"### {title}", "", "| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for name in names:
         row = [name]
@@ -208,7 +225,7 @@ def table(workload, runs):
             pairs = zip([run[figures[0]] for run in runs[name]],
                         [run[figures[0]] for run in runs[other]])
             row.append(span([b / a if figures[0] in LESS else a / b for a, b in pairs]))
-        row.append(span([run["machine_busy"] for run in runs[name]], 2))
+        row.append(span([run["others_busy"] for run in runs[name]], 2))
         lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines)
 
@@ -228,12 +245,20 @@ def main():
     parser.add_argument("--only", default=",".join(WORKLOADS), help="names of workloads")
     parser.add_argument("--servers", default=",".join(SERVERS), help="names of servers")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--beside", action="append", default=[], metavar="NAME=PATH",
+                        help="another build of the gateway, measured wherever sparkway is")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path, help="file for the results as JSON")
     args = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     chosen = set(args.servers.split(","))
+    for name, path in (text.split("=", 1) for text in args.beside):
+        chosen.add(name)
+        BESIDE.append(name)
+        SERVERS[name] = lambda servers, path=path: servers.gateway(binary=path)
+        for _, _, names, _ in WORKLOADS.values():
+            names.insert(names.index("sparkway") + 1, name)
     result = {"machine": machine(), "quick": args.quick, "workloads": {}}
     with tempfile.NamedTemporaryFile(prefix="bench-servers-", suffix=".txt", delete=False) as log:
         for workload in args.only.split(","):

@@ -2,6 +2,8 @@
 //!
 //! stdout is data, stderr is talk. Exit codes: see [`exit::Exit`].
 
+#[cfg(feature = "jemalloc")]
+mod allocator;
 mod arguments;
 mod cli;
 mod commands;
@@ -17,6 +19,13 @@ use crate::cli::Cli;
 use crate::exit::Exit;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "jemalloc")]
+    if let Err(error) = allocator::give_memory_back() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "sparkway: memory is not given back: {error}"
+        );
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
