@@ -2,6 +2,7 @@
 
 mod cuts;
 mod drain;
+mod faults;
 mod kill;
 mod repeat;
 mod slow;
