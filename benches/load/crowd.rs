@@ -17,6 +17,9 @@ use crate::{Failure, Target, wire};
 const READ_BYTES: usize = 256 * 1024;
 /// Events taken at once.
 const EVENTS: usize = 1024;
+/// How the acknowledgements of one second are spread.
+const ACK_SLICES: usize = 10;
+const ACK_PAUSE: Duration = Duration::from_millis(100);
 /// Without any progress for this long, a load has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -40,6 +43,8 @@ pub(crate) struct Crowd {
     wanted: usize,
     /// When something came last.
     heard: Instant,
+    /// The slice of peers that acknowledges next, and when.
+    acknowledging: (usize, Instant),
     /// Peers in the order in which their heartbeats are due.
     heartbeats: VecDeque<(Instant, usize)>,
 }
@@ -73,6 +78,7 @@ impl Crowd {
             closed: VecDeque::new(),
             wanted: 0,
             heard: Instant::now(),
+            acknowledging: (0, Instant::now()),
             heartbeats: VecDeque::new(),
         })
     }
@@ -180,7 +186,21 @@ impl Crowd {
                 ended(peer, &mut self.tally, &error);
             }
         }
+        if self.manner.ack_every > 0 && self.acknowledging.1 <= Instant::now() {
+            self.acknowledge();
+        }
         self.beat()
+    }
+
+    /// Each client acknowledges once a second what it has; a tenth of them at a time.
+    fn acknowledge(&mut self) {
+        let (slice, due) = self.acknowledging;
+        for peer in self.peers.iter_mut().skip(slice).step_by(ACK_SLICES) {
+            if let Err(error) = peer.acknowledge() {
+                ended(peer, &mut self.tally, &error);
+            }
+        }
+        self.acknowledging = ((slice + 1) % ACK_SLICES, due + ACK_PAUSE);
     }
 
     /// Begins to wait for news, see [`Self::progress`].

@@ -49,8 +49,9 @@ pub(crate) struct Target {
     /// Processes whose CPU time and memory count
     #[arg(long, value_delimiter = ',')]
     pid: Vec<u32>,
-    /// Messages after which a client acknowledges; 0 is never
-    #[arg(long, default_value_t = 64)]
+    /// Messages after which a client acknowledges, or after a second; 0 is never. As the clients
+    /// of this repository do it
+    #[arg(long, default_value_t = 256)]
     ack_every: u32,
     /// Bytes of a payload, at least 36
     #[arg(long, default_value_t = 128)]

@@ -260,8 +260,7 @@ impl Peer {
                 {
                     return Ok(());
                 }
-                self.unacknowledged = 0;
-                Speech::acknowledge(&self.last, &mut frame);
+                return self.acknowledge();
             }
             Heard::Connected(ticket) => {
                 self.ticket = Some(ticket);
@@ -290,6 +289,20 @@ impl Peer {
         if frame.is_empty() {
             return Ok(());
         }
+        self.send(&frame)
+    }
+
+    /// Acknowledges what came since the last time, if anything did.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub(crate) fn acknowledge(&mut self) -> io::Result<()> {
+        if self.unacknowledged == 0 || self.last.is_empty() || self.stage != Stage::Live {
+            return Ok(());
+        }
+        self.unacknowledged = 0;
+        let mut frame = Vec::new();
+        Speech::acknowledge(&self.last, &mut frame);
         self.send(&frame)
     }
 
