@@ -27,7 +27,7 @@ const ROWS: &[(&str, &[&str])] = &[
             "spark::http::statuses_say_what_is_wrong_with_a_handshake",
             "spark::http::configured_origins_are_scheme_host_and_port",
             "spark::http::an_origin_must_be_the_own_host_where_none_is_configured",
-            "spark::http::a_draining_node_answers_503_with_retry_after",
+            "spark::http::a_draining_node_answers_503_with_retry_after_or_is_gone",
             "bad_input::handshake::malformed_and_ambiguous_heads_are_answered_400",
             "bad_input::handshake::wrong_upgrade_headers_are_answered_400_405_or_426",
         ],

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -36,9 +37,21 @@ impl Drop for Process {
     }
 }
 
+/// A port that was free a moment ago, below those that the system gives to outgoing connections:
+/// thousands of clients come and go while the tests run.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
-    listener.local_addr().expect("it has an address").port()
+    const FIRST: u16 = 10_000;
+    const COUNT: u16 = 18_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Processes begin in different places, so that they seldom want the same.
+    let start = u16::try_from(std::process::id() % u32::from(COUNT)).expect("below the count");
+    loop {
+        let offset = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
+        let port = FIRST + (start + offset) % COUNT;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A node with these settings, ready for clients.

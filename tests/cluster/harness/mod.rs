@@ -13,6 +13,7 @@ pub(crate) mod tokens;
 
 use std::future::Future;
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -22,16 +23,26 @@ pub(crate) const SOON: Duration = Duration::from_secs(10);
 /// Pause between two looks at something that cannot be waited for.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, below those that the system gives to outgoing connections:
+/// thousands of clients come and go while the tests run.
 pub(crate) fn free_port() -> u16 {
-    free_ports::<1>()[0]
+    const FIRST: u16 = 10_000;
+    const COUNT: u16 = 18_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Processes begin in different places, so that they seldom want the same.
+    let start = u16::try_from(std::process::id() % u32::from(COUNT)).expect("below the count");
+    loop {
+        let offset = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
+        let port = FIRST + (start + offset) % COUNT;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Different ports that were free a moment ago.
 pub(crate) fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
-    let listeners: [TcpListener; COUNT] =
-        std::array::from_fn(|_| TcpListener::bind(("127.0.0.1", 0)).expect("a port is free"));
-    listeners.map(|listener| listener.local_addr().expect("it has an address").port())
+    std::array::from_fn(|_| free_port())
 }
 
 /// Looks again and again until `look` finds something, at most `within`.

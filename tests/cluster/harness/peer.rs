@@ -249,6 +249,11 @@ impl Peer {
         message
     }
 
+    /// Receives messages until this one has come: this node knows of all that are older.
+    pub(crate) async fn saw(&mut self, id: &str) {
+        while self.message().await["id"] != json!(id) {}
+    }
+
     /// The ids and the payloads of the next messages.
     pub(crate) async fn messages(&mut self, count: usize) -> Vec<(String, Value)> {
         let mut messages = Vec::new();

@@ -51,6 +51,13 @@ impl Redis {
         cli(self.port, words)
     }
 
+    /// Whether a session waits for its client, as the store says.
+    pub(crate) fn is_detached(&self, session: &str) -> bool {
+        let keys = self.cli(&["--scan", "--pattern", "*:detached"]);
+        keys.lines()
+            .any(|key| self.cli(&["ZRANGE", key, "0", "-1"]).contains(session))
+    }
+
     /// Everything it holds, as one uncompressed file.
     pub(crate) fn dump(&self) -> Vec<u8> {
         assert_eq!(

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 use sparkway_client::Encoding;
 
 use crate::everywhere;
-use crate::harness::SOON;
 use crate::harness::cluster::{Cluster, ENCODINGS};
 use crate::harness::peer::{Peer, Ticket, ends_with};
 use crate::harness::redis::Redis;
+use crate::harness::{SOON, until_true};
 
 everywhere! {
     async fn every_client_frame_with_an_id_is_answered_exactly_once(place: &Place<'_>) {
@@ -162,6 +162,12 @@ async fn an_ack_is_cumulative_within_its_partition() {
         peer.is_alive().await;
         peer.wire.close(1001, "").await.unwrap();
         peer.wire.wait_closed(SOON).await.unwrap();
+        // The cursors are written when the session is detached.
+        let redis = cluster.redis.as_ref().unwrap();
+        until_true("the session is detached", SOON, || {
+            redis.is_detached(&peer.ticket.session)
+        })
+        .await;
         let ticket = Ticket {
             last: json!(known.to_string()),
             ..peer.ticket.clone()

@@ -20,11 +20,13 @@ everywhere! {
         let ticket = peer.cut();
         // `sparkway dev` lets a connection send a hundred frames at once.
         let count = if place.layout == Layout::Dev { 80 } else { 270 };
-        let mut publisher = Peer::connect(place.first(), place.encoding).await;
+        let mut publisher = Peer::connect(place.second(), place.encoding).await;
+        publisher.subscribe(&names).await;
         let mut ids = Vec::new();
         for number in 0..count {
             ids.push(publisher.publish(names[number % 3], json!(number)).await);
         }
+        publisher.saw(&ids[count - 1]).await;
         let mut again = Peer::resume(place.second(), place.encoding, &ticket).await;
         assert_eq!(again.welcome["data"]["replay_count"], count);
         let came: Vec<String> =
@@ -40,10 +42,12 @@ everywhere! {
         peer.subscribe(&[&topic]).await;
         let mut ticket = peer.cut();
         let mut publisher = Peer::connect(place.first(), place.encoding).await;
+        publisher.subscribe(&[&topic]).await;
         let mut ids = Vec::new();
         for number in 0..60 {
             ids.push(publisher.publish(&topic, json!(number)).await);
         }
+        publisher.saw(&ids[59]).await;
         let mut came = Vec::new();
         for piece in [1, 7, 20] {
             let mut again = Peer::resume(place.second(), place.encoding, &ticket).await;

@@ -35,10 +35,11 @@ impl Drop for Server {
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Processes of one test run begin in different places, so that they seldom want the same.
-    let start = u16::try_from(std::process::id() % 200).unwrap() * 100;
+    // Both below the ports that the system gives to outgoing connections.
+    let start = u16::try_from(std::process::id() % 100).unwrap() * 100;
     loop {
         let offset = NEXT.fetch_add(1, Ordering::Relaxed) % 100;
-        let port = 20_000 + start + offset;
+        let port = 10_000 + start + offset;
         let both = [port, port + 10_000];
         if both
             .iter()
