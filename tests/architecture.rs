@@ -31,7 +31,6 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     ("config", &["protocol", "gateway"]),
     ("client", &["protocol", "frame", "dialect"]),
-    ("sim", &["protocol", "session", "topic", "store", "hub"]),
 ];
 
 /// Foreign crates with exactly one owner (and those who may use them besides, with the reason).
