@@ -63,11 +63,12 @@ class Servers:
 
     def __init__(self, log):
         self.log, self.processes, self.addresses, self.pids = log, [], [], []
-        self.speech, self.folder = "plain", None
+        self.speech, self.folder, self.store = "plain", None, []
+        self.cores = SERVER_CORE
 
     def start(self, *command, env=None):
         process = subprocess.Popen(
-            ["taskset", "-c", SERVER_CORE, *map(str, command)],
+            ["taskset", "-c", self.cores, *map(str, command)],
             stdout=self.log, stderr=self.log, cwd=self.folder, env={**os.environ, **(env or {})})
         self.processes.append(process)
         self.pids.append(process.pid)
@@ -80,10 +81,11 @@ class Servers:
 
     def redis(self) -> str:
         port = free_port()
-        self.folder = tempfile.mkdtemp(prefix="bench-redis-")
+        self.folder = tempfile.mkdtemp(prefix="bench-store-")
         self.start("redis-server", "--port", port, "--save", "", "--appendonly", "no",
                    "--maxclients", 1000, "--dir", self.folder)
         wait_for(lambda: touch(port))
+        self.store = [self.pids[-1]]
         return f"redis://127.0.0.1:{port}"
 
     def gateway(self, nodes=1, store="memory:", settings=(), env=None, binary=None):
@@ -98,6 +100,30 @@ class Servers:
             self.addresses.append(f"127.0.0.1:{public}")
             wait_for(lambda port=internal: ready(port))
 
+    def socket_io(self, *store):
+        self.speech = "socket-io"
+        port = free_port()
+        folder = HERE / "reference" / "socket-io"
+        if not (folder / "node_modules").is_dir():
+            subprocess.run(["npm", "ci", "--silent"], cwd=folder, check=True, timeout=300)
+        self.start("node", folder / "server.js", f"127.0.0.1:{port}", *store,
+                   env={"NODE_ENV": "production"})
+        self.addresses.append(f"127.0.0.1:{port}")
+        wait_for(lambda: touch(port))
+
+    def nats(self):
+        self.speech = "nats"
+        port = free_port()
+        self.folder = tempfile.mkdtemp(prefix="bench-nats-")
+        conf = Path(self.folder) / "nats.conf"
+        conf.write_text(
+            f"listen: 127.0.0.1:{free_port()}\n"
+            f"websocket {{ listen: 127.0.0.1:{port}, no_tls: true, compression: false }}\n",
+            encoding="utf-8")
+        self.start("nats-server", "-c", conf)
+        self.addresses.append(f"127.0.0.1:{port}")
+        wait_for(lambda: touch(port))
+
     def stop(self):
         for process in reversed(self.processes):
             process.send_signal(signal.SIGKILL)
@@ -110,39 +136,52 @@ SERVERS = {
     "sparkway": lambda servers: servers.gateway(),
     "sparkway-redis": lambda servers: servers.gateway(store=servers.redis()),
     "sparkway-2-redis": lambda servers: servers.gateway(nodes=2, store=servers.redis()),
+    "sparkway-3-redis": lambda servers: servers.gateway(nodes=3, store=servers.redis()),
     "bare": lambda servers: servers.plain("bare"),
     "preframed": lambda servers: servers.plain("preframed"),
+    "socket-io": lambda servers: servers.socket_io(),
+    "socket-io-redis": lambda servers: servers.socket_io(servers.redis()),
+    "nats": lambda servers: servers.nats(),
 }
+PEERS = ["socket-io", "socket-io-redis", "nats"]
 
 # name: (title, arguments of the load, servers, figures; the first one is compared)
 WORKLOADS = {
     "single": ("W1, 1000 subscribers, single messages",
-               lambda q: ["fanout", "--seconds", 1.5 if q else 4],
-               ["sparkway", "preframed", "bare"],
+               lambda q: ["fanout", "--seconds", 1.5 if q else 3],
+               ["sparkway", "preframed", "bare", *PEERS],
                ["deliveries_per_cpu_s", "server_cpu_us", "client_cpu_us", "p50_ms", "p99_ms"]),
     "burst": ("W1, 1000 subscribers, bursts of 8, 32 in flight",
-              lambda q: ["fanout", "--window", 32, "--burst", 8, "--seconds", 1.5 if q else 4],
-              ["sparkway", "preframed", "bare"],
+              lambda q: ["fanout", "--window", 32, "--burst", 8, "--seconds", 1.5 if q else 3],
+              ["sparkway", "preframed", "bare", *PEERS],
               ["deliveries_per_cpu_s", "server_cpu_us", "client_cpu_us", "p50_ms", "p99_ms"]),
     "topics": ("W2, 100 topics of 10, a member of each publishes, 50 in flight",
-               lambda q: ["fanout", "--topics", 100, "--window", 50, "--seconds", 1.5 if q else 4],
-               ["sparkway", "preframed", "bare"],
+               lambda q: ["fanout", "--topics", 100, "--window", 50, "--seconds", 1.5 if q else 3],
+               ["sparkway", "preframed", "bare", *PEERS],
                ["deliveries_per_cpu_s", "server_cpu_us", "client_cpu_us", "p50_ms", "p99_ms"]),
     "idle": ("W3, idle connections with one subscription, 10 to a topic",
              lambda q: ["idle", "--clients", "1000,4000" if q else "1000,5000,15000",
-                        "--settle", 1 if q else 2, "--hold", 0 if q else 30],
-             ["sparkway", "preframed", "bare"],
+                        "--settle", 1, "--hold", 0 if q else 15],
+             ["sparkway", "preframed", "socket-io", "nats"],
              ["bytes_last", "bytes_per_connection", "peak_bytes", "kept_share", "idle_us_per_s"]),
     "connect": ("W4, 4000 connects, 64 at once: upgrade, session, subscription",
                 lambda q: ["connect", "--clients", 2000 if q else 4000],
-                ["sparkway", "preframed", "bare"],
+                ["sparkway", "preframed", "bare", *PEERS],
                 ["connects_per_cpu_s", "server_cpu_us", "client_cpu_us", "connects_per_s"]),
+    "publish": ("Through Redis, 100 topics with a member on each of 3 nodes, 400 publishes in flight",
+                lambda q: ["fanout", "--clients", 300, "--topics", 100, "--window", 400,
+                           "--seconds", 1.5 if q else 3],
+                ["sparkway-redis", "sparkway-3-redis", "socket-io-redis"],
+                ["publishes_per_cpu_s", "publish_cpu_us", "store_cpu_us", "publishes_per_s",
+                 "p50_ms", "p99_ms"]),
     "storm": ("W5, 4000 clients on 10 topics reset at once, 100 messages/s go on",
               lambda q: ["storm", "--clients", 1000 if q else 4000],
               ["sparkway", "sparkway-2-redis", "preframed", "bare"],
               ["resumes_per_cpu_s", "recovered_ms", "server_cpu_us", "server_cpu_us_net",
                "replayed", "lost", "repeated"]),
 }
+# What takes long and hardly varies is done once, unless more is asked for.
+ONCE = {"idle"}
 # Other builds of the gateway, named on the command line.
 BESIDE = []
 # Figures of which less is better: their ratios are turned round.
@@ -176,6 +215,8 @@ def measure(workload, server, quick, log):
         command = ["taskset", "-c", CLIENT_CORE, str(BIN / "bench-load"),
                    "--address", ",".join(servers.addresses), "--speech", servers.speech,
                    "--pid", ",".join(map(str, servers.pids)), *map(str, arguments(quick))]
+        if servers.store:
+            command[4:4] = ["--apart", ",".join(map(str, servers.store))]
         busy, ours = machine_busy(), cpu_seconds(servers.pids)
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               timeout=600, check=False)
@@ -208,7 +249,8 @@ def span(values, digits=3):
 def table(workload, runs):
     title, _, _, figures = WORKLOADS[workload]
     names = [name for name in WORKLOADS[workload][2] if name in runs]
-    others = [name for name in runs if name in ("bare", "preframed") or name in BESIDE]
+    others = [name for name in runs
+              if name in ("bare", "preframed", *PEERS) or name in BESIDE]
     head = [*(["server"] + [f.replace("_", " ") for f in figures]),
             *[f"{figures[0].split('_')[0]}: times {name}" for name in others], "taken by others"]
     lines = [f"### {title}", "", "| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
@@ -244,7 +286,7 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(WORKLOADS), help="names of workloads")
     parser.add_argument("--servers", default=",".join(SERVERS), help="names of servers")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, help="default 3; idle once")
     parser.add_argument("--beside", action="append", default=[], metavar="NAME=PATH",
                         help="another build of the gateway, measured wherever sparkway is")
     parser.add_argument("--quick", action="store_true")
@@ -264,12 +306,13 @@ def main():
         for workload in args.only.split(","):
             names = [name for name in WORKLOADS[workload][2] if name in chosen]
             runs = {name: [] for name in names}
-            for repeat in range(args.repeats):
+            repeats = args.repeats or (1 if workload in ONCE else 3)
+            for repeat in range(repeats):
                 # Each repeat begins with another one: nobody always has the quiet minute.
                 for at in range(len(names)):
                     name = names[(at + repeat) % len(names)]
                     runs[name].append(measure(workload, name, args.quick, log))
-                    print(f"{workload} {repeat + 1}/{args.repeats} {name}: "
+                    print(f"{workload} {repeat + 1}/{repeats} {name}: "
                           f"{runs[name][-1]}", file=sys.stderr, flush=True)
             result["workloads"][workload] = runs
             print(table(workload, runs) + "\n", flush=True)

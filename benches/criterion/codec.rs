@@ -60,6 +60,7 @@ fn encoding(criterion: &mut Criterion) {
             from: None,
             origin: None,
             exclude_origin: false,
+            trace: None,
             payload: Payload::json(json(bytes).into()),
         }));
         for (name, format) in [

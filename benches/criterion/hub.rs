@@ -45,6 +45,7 @@ fn batch(topic: &TopicName, messages: u64) -> Arc<Batch> {
             from: None,
             origin: None,
             exclude_origin: false,
+            trace: None,
             payload: Payload::json(vec![b'1'; 128].into()),
         }));
     }

@@ -24,6 +24,7 @@ fn entries(topic: &TopicName, first: u64, step: u64, count: u64) -> Vec<Arc<Entr
                 from: None,
                 origin: None,
                 exclude_origin: false,
+                trace: None,
                 payload: Payload::json("1".into()),
             })
         })

@@ -58,9 +58,9 @@ impl Crowd {
         for at in 0..clients {
             let topic = u32::try_from(at % topics).unwrap_or(0);
             let phase = u32::try_from(at).unwrap_or(0) % target.ack_every.max(1);
-            peers.push(Peer::new(Some(topic), phase));
+            peers.push(Peer::new(at, Some(topic), phase));
         }
-        peers.push(Peer::new(None, 0));
+        peers.push(Peer::new(clients, None, 0));
         Ok(Self {
             poll: Poll::new()?,
             events: Events::with_capacity(EVENTS),
@@ -70,9 +70,10 @@ impl Crowd {
             manner: Manner {
                 speech: target.speech,
                 ack_every: target.ack_every,
+                more_topics: target.more_topics,
             },
             addresses: target.address.clone(),
-            path: target.path.clone(),
+            path: target.speech.path().unwrap_or(&target.path).to_owned(),
             shift: 0,
             began: Instant::now(),
             closed: VecDeque::new(),
@@ -244,6 +245,9 @@ impl Crowd {
 
     /// From now on clients send the heartbeats that the server asked for.
     pub(crate) fn keep_alive(&mut self) {
+        if !self.manner.speech.resumes() {
+            return;
+        }
         let now = Instant::now();
         let clients = u32::try_from(self.peers.len()).unwrap_or(u32::MAX);
         self.heartbeats = (0_u32..)

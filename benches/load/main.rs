@@ -49,10 +49,16 @@ pub(crate) struct Target {
     /// Processes whose CPU time and memory count
     #[arg(long, value_delimiter = ',')]
     pid: Vec<u32>,
+    /// Those of them whose CPU time is also told apart, such as the store's
+    #[arg(long, value_delimiter = ',')]
+    apart: Vec<u32>,
     /// Messages after which a client acknowledges, or after a second; 0 is never. As the clients
     /// of this repository do it
     #[arg(long, default_value_t = 256)]
     ack_every: u32,
+    /// Silent topics that each client subscribes to besides its own
+    #[arg(long, default_value_t = 0)]
+    more_topics: u32,
     /// Bytes of a payload, at least 36
     #[arg(long, default_value_t = 128)]
     size: usize,

@@ -21,6 +21,11 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
+    /// Bytes of the payload that [`Self::write`] makes of `size`.
+    pub(crate) fn length(size: usize) -> usize {
+        size.max(LEAST)
+    }
+
     /// Appends the payload, a JSON text of `size` bytes, or of 36 if that is more.
     pub(crate) fn write(&self, size: usize, out: &mut Vec<u8>) {
         let Self {

@@ -6,7 +6,7 @@ use std::mem;
 use mio::net::TcpStream;
 use socket2::SockRef;
 
-use crate::speech::{Heard, Speech, Ticket};
+use crate::speech::{self, Heard, Speech, Ticket};
 use crate::tally::Tally;
 use crate::wire::{self, Opcode};
 
@@ -28,6 +28,8 @@ pub(crate) enum Stage {
 pub(crate) struct Peer {
     stream: Option<TcpStream>,
     pub(crate) stage: Stage,
+    /// Which of the crowd it is.
+    number: usize,
     /// The topic that it subscribes to.
     pub(crate) topic: Option<u32>,
     /// The number of the message that comes next.
@@ -36,6 +38,8 @@ pub(crate) struct Peer {
     last: Vec<u8>,
     unacknowledged: u32,
     partial: Vec<u8>,
+    /// The unfinished operation of a protocol that is a stream.
+    stream_rest: Vec<u8>,
     unsent: Vec<u8>,
 }
 
@@ -45,12 +49,15 @@ pub(crate) struct Manner {
     pub(crate) speech: Speech,
     /// Messages after which a client acknowledges; 0 is never.
     pub(crate) ack_every: u32,
+    /// Silent topics of each client.
+    pub(crate) more_topics: u32,
 }
 
 impl Peer {
     /// A client of `topic`. `phase` spreads the acknowledgements of the crowd.
-    pub(crate) const fn new(topic: Option<u32>, phase: u32) -> Self {
+    pub(crate) const fn new(number: usize, topic: Option<u32>, phase: u32) -> Self {
         Self {
+            number,
             stream: None,
             stage: Stage::Away,
             topic,
@@ -59,6 +66,7 @@ impl Peer {
             last: Vec::new(),
             unacknowledged: phase,
             partial: Vec::new(),
+            stream_rest: Vec::new(),
             unsent: Vec::new(),
         }
     }
@@ -68,6 +76,7 @@ impl Peer {
         self.stream = Some(stream);
         self.stage = Stage::Upgrading;
         self.partial.clear();
+        self.stream_rest.clear();
         self.unsent = upgrade.to_vec();
     }
 
@@ -201,6 +210,9 @@ impl Peer {
         while let Some((opcode, payload, behind)) = wire::frame(rest) {
             rest = behind;
             match opcode {
+                Opcode::Text | Opcode::Binary if manner.speech == Speech::Nats => {
+                    self.hear_stream(payload, manner, tally, now_ns)?;
+                }
                 Opcode::Text => {
                     let heard = manner.speech.understand(payload);
                     self.act(heard, manner, tally, now_ns)?;
@@ -211,7 +223,7 @@ impl Peer {
                     self.send(&frame)?;
                 }
                 Opcode::Close if self.stage == Stage::Leaving => {}
-                Opcode::Close | Opcode::Other => {
+                Opcode::Close | Opcode::Binary | Opcode::Other => {
                     tally.problem(format!("{opcode:?} {:?}", String::from_utf8_lossy(payload)));
                 }
             }
@@ -219,12 +231,35 @@ impl Peer {
         Ok(bytes.len() - rest.len())
     }
 
+    /// Takes whole operations from a piece of a stream.
+    fn hear_stream(
+        &mut self,
+        piece: &[u8],
+        manner: &Manner,
+        tally: &mut Tally,
+        now_ns: u64,
+    ) -> io::Result<()> {
+        let mut stream = mem::take(&mut self.stream_rest);
+        stream.extend_from_slice(piece);
+        let mut used = 0;
+        while let Some((heard, bytes)) = speech::nats(stream.get(used..).unwrap_or_default()) {
+            used += bytes;
+            self.act(heard, manner, tally, now_ns)?;
+        }
+        stream.drain(..used);
+        self.stream_rest = stream;
+        Ok(())
+    }
+
     fn greet(&mut self, manner: &Manner, tally: &mut Tally) -> io::Result<()> {
         let mut frame = Vec::new();
         self.stage = Stage::Greeting;
-        if let Some(ticket) = &self.ticket {
+        if let Some(ticket) = &self.ticket
+            && manner.speech.resumes()
+        {
             Speech::resume(ticket, &self.last, &mut frame);
         } else if !manner.speech.connect(&mut frame) {
+            self.send(&frame)?;
             return self.subscribe(manner, tally);
         }
         self.send(&frame)
@@ -237,7 +272,8 @@ impl Peer {
         };
         self.stage = Stage::Subscribing;
         let mut frame = Vec::new();
-        manner.speech.subscribe(topic, &mut frame);
+        let silent = (self.number, manner.more_topics);
+        manner.speech.subscribe(topic, silent, &mut frame);
         self.send(&frame)
     }
 
@@ -266,7 +302,7 @@ impl Peer {
                 self.ticket = Some(ticket);
                 return self.subscribe(manner, tally);
             }
-            Heard::Subscribed => self.arrive(tally),
+            Heard::Subscribed if self.stage == Stage::Subscribing => self.arrive(tally),
             Heard::Resumed { ticket, control } => {
                 self.ticket = Some(ticket);
                 tally.resumed += 1;
@@ -283,7 +319,8 @@ impl Peer {
                 Speech::acknowledge(control.as_bytes(), &mut frame);
             }
             Heard::Stored => tally.stored += 1,
-            Heard::Nothing => {}
+            Heard::Answer(text) => wire::text(&mut frame, |out| out.extend(text)),
+            Heard::Subscribed | Heard::Nothing => {}
             Heard::Problem(what) => tally.problem(what),
         }
         if frame.is_empty() {

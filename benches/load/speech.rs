@@ -15,6 +15,10 @@ pub(crate) enum Speech {
     /// The reference servers': `S<topic>` subscribes and is answered `S`, `P<topic> <payload>`
     /// publishes, a message is its payload.
     Plain,
+    /// Socket.IO over the WebSocket transport; rooms are joined and written to by two events.
+    SocketIo,
+    /// The client protocol of NATS over WebSocket.
+    Nats,
 }
 
 /// A session as far as its client needs it.
@@ -43,6 +47,8 @@ pub(crate) enum Heard<'a> {
     Stored,
     /// A new heartbeat token; wants an acknowledgement under `control`.
     Token { token: String, control: String },
+    /// Wants this answer at once.
+    Answer(&'static [u8]),
     /// Nothing to act upon.
     Nothing,
     /// What should not occur.
@@ -55,14 +61,29 @@ const SUBSCRIBE: &str = "s";
 const MESSAGE: &[u8] = b"{\"type\":\"topic:message\",\"id\":\"";
 
 impl Speech {
-    /// Appends what opens a session; false where the protocol has no such frame.
+    /// Appends what opens a session; false where the protocol has no such frame, or no answer.
     pub(crate) fn connect(self, out: &mut Vec<u8>) -> bool {
-        if self == Self::Spark {
-            wire::text(out, |out| {
-                out.extend(b"{\"type\":\"ws:connect\",\"id\":\"h\"}");
-            });
-        }
+        let greeting: &[u8] = match self {
+            Self::Spark => b"{\"type\":\"ws:connect\",\"id\":\"h\"}",
+            Self::SocketIo => b"40",
+            Self::Nats => b"CONNECT {\"verbose\":false,\"pedantic\":false}\r\n",
+            Self::Plain => return false,
+        };
+        wire::text(out, |out| out.extend(greeting));
+        self != Self::Nats
+    }
+
+    /// Whether a session of it can be taken up again here.
+    pub(crate) fn resumes(self) -> bool {
         self == Self::Spark
+    }
+
+    /// The path that the server expects, where the protocol fixes it.
+    pub(crate) const fn path(self) -> Option<&'static str> {
+        match self {
+            Self::SocketIo => Some("/socket.io/?EIO=4&transport=websocket"),
+            Self::Spark | Self::Plain | Self::Nats => None,
+        }
     }
 
     pub(crate) fn resume(ticket: &Ticket, last: &[u8], out: &mut Vec<u8>) {
@@ -77,16 +98,25 @@ impl Speech {
         );
     }
 
-    pub(crate) fn subscribe(self, topic: u32, out: &mut Vec<u8>) {
+    /// `silent`: a number and how many further topics are named after it, in Spark alone.
+    pub(crate) fn subscribe(self, topic: u32, silent: (usize, u32), out: &mut Vec<u8>) {
+        let (number, more) = silent;
         match self {
-            Self::Spark => said(
-                out,
-                format_args!(
+            Self::Spark => wire::text(out, |out| {
+                // Into memory: cannot fail.
+                let _ = write!(
+                    out,
                     "{{\"type\":\"topic:subscribe\",\"id\":\"{SUBSCRIBE}\",\
-                     \"data\":{{\"topics\":[\"bench:{topic}\"]}}}}"
-                ),
-            ),
+                     \"data\":{{\"topics\":[\"bench:{topic}\""
+                );
+                for silent in 0..more {
+                    let _ = write!(out, ",\"silent:{number}:{silent}\"");
+                }
+                out.extend(b"]}}");
+            }),
             Self::Plain => said(out, format_args!("Sbench:{topic}")),
+            Self::SocketIo => said(out, format_args!("420[\"sub\",\"bench:{topic}\"]")),
+            Self::Nats => said(out, format_args!("SUB bench.{topic} 1\r\nPING\r\n")),
         }
     }
 
@@ -101,10 +131,15 @@ impl Speech {
                      \"topic\":\"bench:{topic}\",\"data\":"
                 ),
                 Self::Plain => write!(out, "Pbench:{topic} "),
+                Self::SocketIo => write!(out, "42[\"pub\",\"bench:{topic}\","),
+                Self::Nats => write!(out, "PUB bench.{topic} {}\r\n", Stamp::length(size)),
             };
             stamp.write(size, out);
-            if self == Self::Spark {
-                out.push(b'}');
+            match self {
+                Self::Spark => out.push(b'}'),
+                Self::SocketIo => out.push(b']'),
+                Self::Nats => out.extend(b"\r\n"),
+                Self::Plain => {}
             }
         });
     }
@@ -135,8 +170,50 @@ impl Speech {
                 |stamp| Heard::Message { stamp, id: &[] },
             ),
             Self::Spark => spark(frame),
+            Self::SocketIo => socket_io(frame),
+            Self::Nats => Heard::Problem("a frame of NATS is a piece of a stream".to_owned()),
         }
     }
+}
+
+fn socket_io(frame: &[u8]) -> Heard<'_> {
+    match frame {
+        [b'4', b'2', ..] => Stamp::find(frame).map_or_else(
+            || Heard::Problem("not a message".to_owned()),
+            |stamp| Heard::Message { stamp, id: &[] },
+        ),
+        [b'4', b'0', ..] => Heard::Connected(Ticket::default()),
+        [b'4', b'3', ..] => Heard::Subscribed,
+        [b'2'] => Heard::Answer(b"3"),
+        [b'0', ..] => Heard::Nothing,
+        _ => Heard::Problem(String::from_utf8_lossy(frame).into_owned()),
+    }
+}
+
+/// The first whole operation of a stream of NATS, and how many bytes it takes.
+pub(crate) fn nats(stream: &[u8]) -> Option<(Heard<'_>, usize)> {
+    let end = memchr::memchr(b'\n', stream)? + 1;
+    let line = stream.get(..end)?;
+    let heard = match line {
+        [b'M', b'S', b'G', ..] => {
+            let digits = line.rsplit(|&byte| byte == b' ').next()?;
+            let length = digits
+                .iter()
+                .take_while(|digit| digit.is_ascii_digit())
+                .fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'));
+            let payload = stream.get(end..end + length + 2)?;
+            let heard = Stamp::find(payload).map_or_else(
+                || Heard::Problem("not a message".to_owned()),
+                |stamp| Heard::Message { stamp, id: &[] },
+            );
+            return Some((heard, end + length + 2));
+        }
+        [b'P', b'O', b'N', b'G', ..] => Heard::Subscribed,
+        [b'P', b'I', b'N', b'G', ..] => Heard::Answer(b"PONG\r\n"),
+        [b'I', b'N', b'F', b'O', ..] | [b'+', ..] => Heard::Nothing,
+        _ => Heard::Problem(String::from_utf8_lossy(line).into_owned()),
+    };
+    Some((heard, end))
 }
 
 fn said(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
@@ -215,6 +292,43 @@ mod tests {
         assert!(matches!(Speech::Spark.understand(frame), Heard::Problem(_)));
         let frame = br#"{"type":"ws:ack","data":{"ackId":"s","result":{"topics":[]}}}"#;
         assert!(matches!(Speech::Spark.understand(frame), Heard::Subscribed));
+    }
+
+    #[test]
+    fn a_stream_of_nats_is_cut_into_operations() {
+        let mut stream = b"INFO {}\r\nPONG\r\nMSG bench.3 1 64\r\n".to_vec();
+        let stamp = Stamp {
+            number: 7,
+            sent_ns: 8,
+            topic: 3,
+        };
+        stamp.write(64, &mut stream);
+        stream.extend(b"\r\nPING\r\nMSG bench.3");
+        let (heard, used) = nats(&stream).unwrap();
+        assert!(matches!(heard, Heard::Nothing));
+        let (heard, more) = nats(&stream[used..]).unwrap();
+        assert!(matches!(heard, Heard::Subscribed));
+        let used = used + more;
+        assert!(nats(&stream[used..used + 50]).is_none(), "half a message");
+        let (heard, more) = nats(&stream[used..]).unwrap();
+        assert!(matches!(heard, Heard::Message { stamp: found, .. } if found == stamp));
+        let (heard, more) = nats(&stream[used + more..])
+            .map(|(h, n)| (h, more + n))
+            .unwrap();
+        assert!(matches!(heard, Heard::Answer(b"PONG\r\n")));
+        assert!(nats(&stream[used + more..]).is_none());
+    }
+
+    #[test]
+    fn socket_io_says_by_its_first_bytes_what_a_packet_is() {
+        let Heard::Answer(pong) = Speech::SocketIo.understand(b"2") else {
+            panic!("a ping wants an answer");
+        };
+        assert_eq!(pong, b"3");
+        let opened = Speech::SocketIo.understand(b"40{\"sid\":\"x\"}");
+        assert!(matches!(opened, Heard::Connected(_)));
+        let joined = Speech::SocketIo.understand(b"430[]");
+        assert!(matches!(joined, Heard::Subscribed));
     }
 
     #[test]

@@ -14,6 +14,7 @@ const KEY: [u8; 4] = [0; 4];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opcode {
     Text,
+    Binary,
     Ping,
     Close,
     Other,
@@ -89,6 +90,7 @@ pub(crate) fn frame(bytes: &[u8]) -> Option<(Opcode, &[u8], &[u8])> {
     let (payload, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
     let opcode = match first {
         TEXT => Opcode::Text,
+        0x82 => Opcode::Binary,
         CLOSE => Opcode::Close,
         0x89 => Opcode::Ping,
         _ => Opcode::Other,

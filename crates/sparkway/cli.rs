@@ -11,6 +11,9 @@ use crate::commands::pub_::PubArgs;
 use crate::commands::serve::ServeArgs;
 use crate::commands::sub::SubArgs;
 use crate::commands::token::TokenCommand;
+use crate::operate::nodes::{DrainArgs, NodesArgs};
+use crate::operate::sessions::SessionsArgs;
+use crate::operate::top::TopArgs;
 
 /// A clustered WebSocket gateway: resume on any node, miss nothing
 #[derive(Debug, Parser)]
@@ -50,6 +53,14 @@ pub(crate) enum Command {
     /// Measure a gateway
     #[command(subcommand)]
     Bench(Box<BenchCommand>),
+    /// List, show and end sessions
+    Sessions(Box<SessionsArgs>),
+    /// List nodes; drain and keep them
+    Nodes(NodesArgs),
+    /// Send a node's clients to the others and end it
+    Drain(DrainArgs),
+    /// Watch the busiest topics, sessions and nodes
+    Top(TopArgs),
     /// Ask a node whether it is well (for container health checks)
     Health(HealthArgs),
 }

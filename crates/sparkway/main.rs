@@ -7,7 +7,10 @@ mod allocator;
 mod arguments;
 mod cli;
 mod commands;
+mod console;
+mod demo;
 mod exit;
+mod operate;
 mod telemetry;
 
 use std::io::Write as _;

@@ -120,7 +120,7 @@ SWITCHES = {
     "store.redis.tls.enabled": [], "store.redis.demo.persistence.enabled": [], "autoscaling.connections.enabled": [],
     "autoscaling.load.enabled": [], "topologySpread.zone.enabled": [], "topologySpread.host.enabled": [],
     "store.redis.demo.acknowledge": [], "configCheck": [], "rolloutOnConfigChange": [], "serviceAccount.automount": [],
-    "enableServiceLinks": [], "metrics.scrapeAnnotations": [], "networkPolicy.dnsEgress": [],
+    "enableServiceLinks": [], "rebalance.enabled": [], "maxConnectionAge.enabled": [], "metrics.scrapeAnnotations": [], "networkPolicy.dnsEgress": [],
 }
 URL = {"store": {"mode": "redis", "redis": {"url": "redis://r:6379"}}}
 # What a key needs beside it, where the default values are not enough.

@@ -14,9 +14,16 @@
     reason = "this is test code: what fails, panics, and says on which nodes"
 )]
 
+mod access;
+mod adversary;
+mod api;
 mod bad_input;
 mod chaos;
 mod harness;
+mod limits;
+mod secrets;
 mod spark;
+mod tls;
+mod watching;
 
 mod rows;

@@ -106,7 +106,7 @@ const ROWS: &[(&str, &[&str])] = &[
         &[
             "spark::auth::a_token_is_taken_from_the_frame_the_query_the_subprotocol_and_the_header",
             "spark::auth::no_token_and_one_that_is_not_valid_are_unauthorized_and_close_1008",
-            "spark::auth::an_expired_token_is_refused_with_its_own_code_and_closes_1008",
+            "spark::auth::an_expired_token_is_unauthorized_like_any_other_and_the_text_says_why",
         ],
     ),
     (
@@ -336,7 +336,7 @@ fn rows() -> BTreeSet<String> {
 }
 
 /// Names of all tests in this binary.
-fn tests() -> BTreeSet<String> {
+pub(crate) fn tests() -> BTreeSet<String> {
     let this = std::env::current_exe().unwrap();
     let output = Command::new(this)
         .args(["--list", "--format", "terse"])

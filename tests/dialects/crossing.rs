@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Client, Process, node, redis};
+use crate::harness::{Client, Process, also_in, node, redis};
 
 async fn spark(node: &Process, topic: &str) -> Client {
     let mut client = node.open("/ws/spark").await;
@@ -44,6 +44,11 @@ async fn crosses(first: &Process, second: &Process) {
     assert_eq!(room.text().await, "plain");
     assert_eq!(topics.json().await["data"], "plain");
     assert_eq!(spark.json().await["data"], "plain");
+}
+
+also_in! {
+    one_redis: OneRedis, two_nodes: TwoNodes;
+    [a_message_reaches_every_dialect_in_its_own_form]
 }
 
 #[tokio::test]

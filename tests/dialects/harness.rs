@@ -1,6 +1,7 @@
 //! One or two nodes of the real binary, and clients that know nothing but WebSocket.
 
-use std::net::TcpListener;
+use std::cell::Cell;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -23,11 +24,60 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 const SECRET: &str = "a-secret-of-the-tests-with-enough-bytes-in-it";
 
-/// A process that dies with its handle.
+/// Where a row has to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// One node with the embedded store.
+    Embedded,
+    /// One node with Redis.
+    OneRedis,
+    /// Two nodes over one Redis.
+    TwoNodes,
+}
+
+thread_local! {
+    static LAYOUT: Cell<Option<Layout>> = const { Cell::new(None) };
+}
+
+impl Layout {
+    /// Runs a test whose nodes are laid out like this, whatever it says itself.
+    pub(crate) fn holds(self, test: fn()) {
+        LAYOUT.set(Some(self));
+        test();
+        LAYOUT.set(None);
+    }
+
+    /// Where the test that asks runs, if that is said.
+    pub(crate) fn wanted() -> Option<Self> {
+        LAYOUT.get()
+    }
+}
+
+/// Tests of a module, again in other layouts: a module for each, with tests of the same names.
+macro_rules! also_in {
+    ($($module:ident: $layout:ident),*; $names:tt) => {
+        $(also_in!(@ $module $layout $names);)*
+    };
+    (@ $module:ident $layout:ident [$($name:ident),* $(,)?]) => {
+        mod $module {
+            $(#[test]
+            fn $name() {
+                crate::harness::Layout::$layout.holds(super::$name);
+            })*
+        }
+    };
+}
+pub(crate) use also_in;
+
+/// A process that dies with its handle, and what it needs.
 pub(crate) struct Process {
     child: Child,
     pub(crate) port: u16,
-    directory: tempfile::TempDir,
+    _directory: tempfile::TempDir,
+    /// Another node of the same cluster: connections go to both in turn.
+    partner: Option<Box<Process>>,
+    turn: AtomicU16,
+    redis: Option<Redis>,
 }
 
 impl Drop for Process {
@@ -54,13 +104,46 @@ fn free_port() -> u16 {
     }
 }
 
-/// A node with these settings, ready for clients.
+/// A node with these settings, ready for clients; with the store, and beside the other node, that
+/// the layout wants.
 pub(crate) async fn node(settings: &[(&str, &str)]) -> Process {
+    let here = Ipv4Addr::LOCALHOST.into();
+    let layout = Layout::wanted().unwrap_or(Layout::Embedded);
+    if layout == Layout::Embedded || settings.iter().any(|(key, _)| *key == "store.url") {
+        return node_on(here, settings).await;
+    }
+    let redis = redis().await;
+    let settings = [&[("store.url", redis.url.as_str())], settings].concat();
+    let mut node = node_on(here, &settings).await;
+    if layout == Layout::TwoNodes {
+        node.partner = Some(Box::new(node_on(here, &settings).await));
+    }
+    node.redis = Some(redis);
+    node
+}
+
+/// A node whose clients come to this address.
+pub(crate) async fn node_on(address: IpAddr, settings: &[(&str, &str)]) -> Process {
+    for _ in 0..PORT_RACES {
+        if let Some(process) = try_node(address, settings).await {
+            return process;
+        }
+    }
+    panic!("no free ports after {PORT_RACES} attempts");
+}
+
+/// How often a node is started again because somebody took one of its ports in between.
+const PORT_RACES: usize = 5;
+
+/// None when it ended because it could not listen. What it says itself counts: at its ports
+/// somebody else may answer.
+async fn try_node(address: IpAddr, settings: &[(&str, &str)]) -> Option<Process> {
     let (port, internal) = (free_port(), free_port());
     let directory = tempfile::tempdir().expect("a directory");
-    let log = std::fs::File::create(directory.path().join("log")).expect("a log");
+    let path = directory.path().join("log");
+    let log = std::fs::File::create(&path).expect("a log");
     let usual = [
-        ("server.listen", format!("127.0.0.1:{port}")),
+        ("server.listen", SocketAddr::new(address, port).to_string()),
         ("internal.listen", format!("127.0.0.1:{internal}")),
         ("auth.mode", "off".to_owned()),
         ("auth.hs256_secret", SECRET.to_owned()),
@@ -84,18 +167,24 @@ pub(crate) async fn node(settings: &[(&str, &str)]) -> Process {
     let mut process = Process {
         child,
         port,
-        directory,
+        _directory: directory,
+        partner: None,
+        turn: AtomicU16::new(0),
+        redis: None,
     };
-    let end = Instant::now() + SOON;
-    while status(internal, "/readyz").await != Some(200) {
-        if let Some(status) = process.child.try_wait().expect("a child") {
-            let log = std::fs::read_to_string(process.directory.path().join("log"));
-            panic!("ended with {status}: {log:?}");
+    let end = Instant::now() + 3 * SOON;
+    loop {
+        let log = std::fs::read_to_string(&path).unwrap_or_default();
+        if log.contains("\"message\":\"ready\"") && status(internal, "/readyz").await == Some(200) {
+            return Some(process);
         }
-        assert!(Instant::now() < end, "the node becomes ready");
+        if let Some(status) = process.child.try_wait().expect("a child") {
+            assert!(log.contains("cannot listen"), "ended with {status}: {log}");
+            return None;
+        }
+        assert!(Instant::now() < end, "the node becomes ready: {log}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    process
 }
 
 impl Process {
@@ -107,19 +196,29 @@ impl Process {
         assert!(sent.expect("kill runs").success());
     }
 
+    /// kill -9, and waits for its end.
+    pub(crate) fn kill(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+
     pub(crate) async fn open(&self, path: &str) -> Client {
         self.open_with(path, &[]).await
     }
 
     pub(crate) async fn open_with(&self, path: &str, headers: &[(&str, &str)]) -> Client {
-        let url = format!("ws://127.0.0.1:{}{path}", self.port);
+        let port = match &self.partner {
+            Some(partner) if self.turn.fetch_add(1, Ordering::Relaxed) % 2 == 1 => partner.port,
+            _ => self.port,
+        };
+        let url = format!("ws://127.0.0.1:{port}{path}");
         let mut request = url.into_client_request().expect("a request");
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
             let value = HeaderValue::from_str(value).expect("a value");
             request.headers_mut().insert(name, value);
         }
-        let stream = TcpStream::connect(("127.0.0.1", self.port))
+        let stream = TcpStream::connect(("127.0.0.1", port))
             .await
             .expect("it listens");
         let (socket, answer) = client_async(request, stream).await.expect("a handshake");
@@ -139,7 +238,11 @@ pub(crate) async fn status(port: u16, path: &str) -> Option<u16> {
 
 /// The status that a raw request is answered with.
 pub(crate) async fn request(port: u16, request: &str) -> Option<u16> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+    request_to((Ipv4Addr::LOCALHOST.into(), port), request).await
+}
+
+pub(crate) async fn request_to(to: (IpAddr, u16), request: &str) -> Option<u16> {
+    let mut stream = TcpStream::connect(to).await.ok()?;
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = vec![0; 64];
     let read = timeout(SOON, stream.read(&mut answer)).await.ok()?.ok()?;
@@ -265,25 +368,54 @@ impl Drop for Redis {
     }
 }
 
+impl Redis {
+    /// Sends a signal such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status();
+        assert!(sent.expect("kill runs").success());
+    }
+}
+
 pub(crate) async fn redis() -> Redis {
+    for _ in 0..PORT_RACES {
+        if let Some(redis) = try_redis().await {
+            return redis;
+        }
+    }
+    panic!("no free port after {PORT_RACES} attempts");
+}
+
+/// None when somebody else had its port: a server that is not ours answers there.
+async fn try_redis() -> Option<Redis> {
     let port = free_port();
     let directory = tempfile::tempdir().expect("a directory");
-    let child = Command::new("redis-server")
+    let log = directory.path().join("log");
+    let mut child = Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--save", "", "--appendonly", "no", "--dir"])
         .arg(directory.path())
+        .arg("--logfile")
+        .arg(&log)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .expect("redis-server is installed");
     let end = Instant::now() + SOON;
-    while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-        assert!(Instant::now() < end, "redis-server starts");
+    loop {
+        let log = std::fs::read_to_string(&log).unwrap_or_default();
+        if log.contains("Ready to accept connections") {
+            return Some(Redis {
+                child,
+                url: format!("redis://127.0.0.1:{port}"),
+                _directory: directory,
+            });
+        }
+        if child.try_wait().expect("a child").is_some() {
+            return None;
+        }
+        assert!(Instant::now() < end, "redis-server starts: {log}");
         tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    Redis {
-        child,
-        url: format!("redis://127.0.0.1:{port}"),
-        _directory: directory,
     }
 }

@@ -9,6 +9,8 @@
     reason = "this is test code: what fails, panics"
 )]
 
+mod chat;
+mod conversation;
 mod crossing;
 mod harness;
 mod room;

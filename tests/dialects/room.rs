@@ -5,9 +5,23 @@ use std::time::Duration;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{Client, node, request};
+use crate::harness::{Client, also_in, node, request};
 
 const LOBBY: &str = "/ws/room/lobby";
+
+also_in! {
+    one_redis: OneRedis, two_nodes: TwoNodes;
+    [
+        a_text_reaches_everybody_in_the_room_once_and_unchanged,
+        all_sessions_hear_the_texts_in_one_order,
+        a_session_that_left_hears_nothing_and_the_others_go_on,
+        pings_are_answered_and_binary_is_ignored,
+        the_path_names_the_room_and_no_name_is_the_default_one,
+        since_replays_the_rooms_log_as_plain_texts,
+        a_slow_session_does_not_delay_the_others,
+        echo_and_binary_are_as_configured,
+    ]
+}
 
 /// Says something and hears it, which also shows that nothing else came before.
 async fn speaks(client: &mut Client, text: &str) {

@@ -5,11 +5,25 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{Client, node, request, token};
+use crate::harness::{Client, also_in, node, request, token};
 
 const PATH: &str = "/ws/topics";
 const REQUIRED: &[(&str, &str)] = &[("auth.mode", "required")];
 const OPTIONAL: &[(&str, &str)] = &[("auth.mode", "optional")];
+
+also_in! {
+    one_redis: OneRedis, two_nodes: TwoNodes;
+    [
+        a_first_message_authenticates_and_nothing_else_may_come_first,
+        a_token_that_runs_out_is_announced_and_can_be_replaced,
+        topics_are_subscribed_and_left_with_the_answers_of_the_source,
+        subscriptions_belong_to_the_connection_and_end_with_it,
+        refused_topics_are_named_with_the_rule_and_the_others_hold,
+        a_publish_is_answered_and_its_message_id_is_stored_once,
+        since_replays_what_was_missed_and_says_whether_all_of_it,
+        what_is_no_frame_is_answered_and_ten_in_a_row_close,
+    ]
+}
 
 fn unauthorized() -> (u16, String) {
     (1008, "Unauthorized".to_owned())
@@ -344,4 +358,30 @@ async fn a_wrong_kind_of_frame_and_a_long_one_close_with_their_codes() {
     let mut client = node.open(PATH).await;
     client.say(&" ".repeat(64 * 1024 + 1)).await;
     assert_eq!(client.closed().await.0, 1009);
+}
+
+#[tokio::test]
+async fn a_route_may_answer_a_bad_token_with_a_status_instead() {
+    let settings = [
+        ("auth.mode", "required"),
+        ("routes./ws/topics.dialect", "topics"),
+        ("routes./ws/topics.reject", "http"),
+    ];
+    let node = node(&settings).await;
+    let asked = |query: &str| {
+        format!(
+            "GET /ws/topics{query} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+    };
+    for query in ["", "?token=", "?token=forged"] {
+        assert_eq!(
+            request(node.port, &asked(query)).await,
+            Some(401),
+            "{query}"
+        );
+    }
+    let good = format!("?token={}", token("ada", 3600));
+    assert_eq!(request(node.port, &asked(&good)).await, Some(101));
 }

@@ -3,7 +3,9 @@
 
 A block is run when the line before it is an HTML comment `<!-- run: NAME -->`. Blocks of one
 document run in order; `<!-- run: background READY -->` starts a process and waits until READY
-appears in its output. Shell blocks run with bash, python blocks with python3, js with node.
+appears in its output; `<!-- run: file PATH -->` writes the block there. Shell blocks run with bash,
+python blocks with python3, js with node, rust blocks as examples of crates/client. Without arguments all
+documents are run, else those that are named.
 """
 import os, re, signal, subprocess, sys, tempfile, threading, time, pathlib
 
@@ -50,6 +52,15 @@ def wait_for(process, text, seconds):
             raise RuntimeError(f"{text!r} did not appear; saw: {''.join(seen)}")
 
 
+def expect(how, done):
+    """The block succeeded and printed what its comment says."""
+    if done.returncode:
+        raise RuntimeError(done.stdout + done.stderr)
+    expected = re.search(r"prints (.+)", how)
+    if expected and expected[1] not in done.stdout:
+        raise RuntimeError(f"expected {expected[1]!r}, got {done.stdout + done.stderr!r}")
+
+
 def run_document(name, env):
     global passed
     text = (ROOT / name).read_text()
@@ -60,12 +71,26 @@ def run_document(name, env):
             how, lang, code = match["how"], match["lang"], match["code"]
             title = f"{name}: {how}: {code.strip().splitlines()[0][:60]}"
             try:
-                if how.startswith("background "):
+                if how.startswith("file "):
+                    path = ROOT / how.split(" ", 1)[1]
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text(code)
+                elif how.startswith("background "):
                     process = subprocess.Popen(["bash", "-ec", code], cwd=ROOT, env=env, text=True,
                                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                                start_new_session=True)
                     background.append(process)
                     wait_for(process, how.split(" ", 1)[1], 900)
+                elif lang == "rust":
+                    example = ROOT / "crates" / "client" / "examples" / "block_of_the_documents.rs"
+                    example.parent.mkdir(exist_ok=True)
+                    example.write_text(code)
+                    try:
+                        expect(how, subprocess.run(
+                            ["cargo", "run", "--locked", "--quiet", "-p", "sparkway-client", "--example", example.stem],
+                            cwd=ROOT, env=env, text=True, capture_output=True, timeout=900))
+                    finally:
+                        example.unlink()
                 else:
                     suffix, command = {
                         "sh": (".sh", ["bash", "-e"]), "bash": (".sh", ["bash", "-e"]),
@@ -75,13 +100,8 @@ def run_document(name, env):
                     script = folder / f"block{suffix}"
                     script.write_text(code)
                     cwd = ROOT if lang in ("sh", "bash") else folder
-                    done = subprocess.run(command + [str(script)], cwd=cwd, env=env, text=True,
-                                          capture_output=True, timeout=120)
-                    if done.returncode:
-                        raise RuntimeError(done.stdout + done.stderr)
-                    expected = re.search(r"prints (.+)", how)
-                    if expected and expected[1] not in done.stdout:
-                        raise RuntimeError(f"expected {expected[1]!r}, got {done.stdout + done.stderr!r}")
+                    expect(how, subprocess.run(command + [str(script)], cwd=cwd, env=env, text=True,
+                                               capture_output=True, timeout=120))
                 passed += 1
                 print(f"ok   {title}")
             except Exception as error:  # noqa: BLE001 - every failure is reported the same way
@@ -115,7 +135,7 @@ def check_links(name):
 def main():
     env = dict(os.environ)
     env["PATH"] = f"{venv()}:{env['PATH']}"
-    for name in DOCUMENTS:
+    for name in sys.argv[1:] or DOCUMENTS:
         check_links(name)
         run_document(name, env)
     for title in failed:

@@ -54,11 +54,13 @@ pub(super) fn run(args: &FanoutArgs, target: &Target) -> Outcome {
     source.run(args, target, &mut crowd, args.warm)?;
     crowd.tally.latency.clear();
     let (spent, delivered, reads) = (Spent::now(target), crowd.tally.delivered, crowd.tally.reads);
+    let published = source.published;
     let began = Instant::now();
     source.run(args, target, &mut crowd, args.seconds)?;
     let (spent, seconds) = (spent.since(target), began.elapsed().as_secs_f64());
     let delivered = crowd.tally.delivered - delivered;
     let reads = crowd.tally.reads - reads;
+    let published = source.published - published;
     let latency = |share| rounded(crowd.tally.latency.quantile_ms(share));
     let result = fields([
         ("deliveries", json!(delivered)),
@@ -69,6 +71,17 @@ pub(super) fn run(args: &FanoutArgs, target: &Target) -> Outcome {
             rounded(1e9 / per(spent.server, delivered)),
         ),
         ("client_cpu_us", rounded(per(spent.client, delivered) / 1e3)),
+        ("published", json!(published)),
+        ("publishes_per_s", rounded(published as f64 / seconds)),
+        (
+            "publishes_per_cpu_s",
+            rounded(1e9 / per(spent.server, published)),
+        ),
+        (
+            "publish_cpu_us",
+            rounded(per(spent.server, published) / 1e3),
+        ),
+        ("store_cpu_us", rounded(per(spent.apart, published) / 1e3)),
         ("server_busy", rounded(spent.server as f64 / seconds / 1e9)),
         ("reads_per_delivery", rounded(per(reads, delivered))),
         ("p50_ms", latency(0.5)),

@@ -45,6 +45,7 @@ impl Workload {
 struct Spent {
     server: u64,
     client: u64,
+    apart: u64,
 }
 
 impl Spent {
@@ -52,6 +53,7 @@ impl Spent {
         Self {
             server: measure::cpu_ns(&target.pid),
             client: measure::own_cpu_ns(),
+            apart: measure::cpu_ns(&target.apart),
         }
     }
 
@@ -60,6 +62,7 @@ impl Spent {
         Self {
             server: now.server.saturating_sub(self.server),
             client: now.client.saturating_sub(self.client),
+            apart: now.apart.saturating_sub(self.apart),
         }
     }
 }

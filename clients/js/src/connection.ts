@@ -98,7 +98,8 @@ export class Connection {
   /** Something woke us (network back, page shown): try now, or look whether the link still lives. */
   _nudge(): void {
     if (this._retryAt) void this._dial();
-    else if (Date.now() - this._beatAt > this._interval / 3) this._heartbeat();
+    // A ping, not a heartbeat: it may come as often as the network changes. A link that lives answers soon.
+    else if (this.state === 'online') this._ask({ type: 'ws:ping', id: 'wake' }, this._settings.timeouts.ack / 4);
   }
 
   /** Drops the socket without a goodbye and resumes: the page froze, the network changed. */
@@ -283,11 +284,16 @@ export class Connection {
   /** Says that we are here, and watches for the answer. */
   private _heartbeat(): void {
     if (this.state !== 'online') return;
-    const heard = this._heard;
-    this._timers.once('dead', this._settings.timeouts.ack, () => heard === this._heard && this._wire.drop('no answer'));
     this._beatAt = Date.now();
     this._schedule(this._interval);
-    this.send({ type: 'ws:heartbeat', data: { heartbeat_token: this.session!.token } });
+    this._ask({ type: 'ws:heartbeat', data: { heartbeat_token: this.session!.token } }, this._settings.timeouts.ack);
+  }
+
+  /** Sends a frame that any living link answers within `delay` ms. */
+  private _ask(frame: Frame, delay: number): void {
+    const heard = this._heard;
+    this._timers.once(frame.type, delay, () => heard === this._heard && this._wire.drop('no answer'));
+    this.send(frame);
   }
 
   /** Asks for a sign of life when an answer is awaited and nothing at all arrives. */

@@ -138,18 +138,24 @@ test('the network or the page coming back ends the wait', async (t) => {
   assert.equal(made.client.status.state, 'reconnecting');
 });
 
-test('a network that changed under an open socket is probed', async (t) => {
+test('a network that changed under an open socket is probed at once, and a dead link is left soon', async (t) => {
   const { emit } = page(t);
   const pass = fakeTime(t);
-  t.mock.method(Math, 'random', () => 0.1); // when the first heartbeat goes out
   const made = rig(t);
   made.client.connect();
-  await pass(20_000, 1_000);
-  const before = made.frames('ws:heartbeat').length;
-  emit('online');
-  emit('online');
+  await pass(1_000, 100);
+  assert.equal(made.client.status.state, 'online');
+  emit('offline');
   await settle();
-  assert.equal(made.frames('ws:heartbeat').length, before + 1, 'once, not for each event');
+  assert.deepEqual(made.frames('ws:ping'), [{ type: 'ws:ping', id: 'wake' }]);
+  await pass(3_000, 100);
+  assert.equal(made.client.status.state, 'online', 'the link answered');
+  made.server.intercept = () => true; // nothing is answered any more
+  emit('online');
+  await pass(2_400, 100);
+  assert.equal(made.client.status.state, 'online');
+  await pass(200, 100);
+  assert.equal(made.client.status.state, 'reconnecting');
 });
 
 test('queued publishes outlive a reload under their ids, and are stored once', async (t) => {

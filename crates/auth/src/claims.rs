@@ -33,6 +33,8 @@ pub struct Identity {
     pub expires_at_ms: Option<u64>,
     /// The token's own id (`jti`), at most 256 bytes.
     pub token_id: Option<String>,
+    /// Unix seconds at which the token was issued (`iat`), if it says so.
+    pub issued_at_s: Option<u64>,
     /// What others may see of him.
     pub profile: Profile,
 }
@@ -75,20 +77,49 @@ impl<'de> Deserialize<'de> for Fields {
     }
 }
 
+/// What a token must say.
+pub(crate) struct Demands<'a> {
+    settings: &'a AuthSettings,
+    issuer: Option<&'a str>,
+    audience: &'a [String],
+}
+
+impl<'a> Demands<'a> {
+    /// What the settings demand of a token that was signed by a configured key, or by one of the
+    /// issuer at this place.
+    pub(crate) fn of(settings: &'a AuthSettings, issuer: Option<usize>) -> Self {
+        let issuer = issuer.and_then(|at| settings.issuers.get(at));
+        let own = issuer.map_or(&[][..], |issuer| &issuer.audience);
+        Self {
+            settings,
+            issuer: match issuer {
+                Some(issuer) => issuer.issuer.as_deref(),
+                None => settings.issuer.as_deref(),
+            },
+            audience: if own.is_empty() {
+                &settings.audience
+            } else {
+                own
+            },
+        }
+    }
+}
+
 /// Checks the claims of a token whose signature is valid.
 pub(crate) fn check(
     claims: &Fields,
-    settings: &AuthSettings,
+    demands: &Demands<'_>,
     now_unix_s: u64,
 ) -> Result<Identity, AuthError> {
+    let settings = demands.settings;
     for &claim in &settings.required_claims {
         if claims.get(claim.as_str()).is_none() {
             return Err(AuthError::MissingClaim(claim));
         }
     }
     let expires_s = check_times(claims, settings, now_unix_s)?;
-    check_issuer(claims, settings)?;
-    check_audience(claims, settings)?;
+    check_issuer(claims, demands.issuer)?;
+    check_audience(claims, demands.audience)?;
     let user = text(claims, Claim::Subject, Claim::Subject.as_str())?
         .ok_or(AuthError::MissingClaim(Claim::Subject))?;
     let name = match text(claims, Claim::Name, "name")? {
@@ -100,6 +131,7 @@ pub(crate) fn check(
         grants: grants(claims, settings)?,
         expires_at_ms: expires_s.map(|seconds| seconds.saturating_mul(1000)),
         token_id: short(text(claims, Claim::TokenId, "jti")?, Claim::TokenId)?.map(str::to_owned),
+        issued_at_s: seconds(claims, Claim::IssuedAt)?,
         profile: Profile {
             name: short(name, Claim::Name)?.map(Box::from),
             avatar: short(text(claims, Claim::Avatar, "avatar")?, Claim::Avatar)?.map(Box::from),
@@ -135,9 +167,9 @@ fn check_times(
     Ok(expires_s)
 }
 
-fn check_issuer(claims: &Fields, settings: &AuthSettings) -> Result<(), AuthError> {
+fn check_issuer(claims: &Fields, wanted: Option<&str>) -> Result<(), AuthError> {
     let issuer = text(claims, Claim::Issuer, "iss")?;
-    match (&settings.issuer, issuer) {
+    match (wanted, issuer) {
         (None, _) => Ok(()),
         (Some(_), None) => Err(AuthError::MissingClaim(Claim::Issuer)),
         (Some(wanted), Some(issuer)) if wanted == issuer => Ok(()),
@@ -145,9 +177,9 @@ fn check_issuer(claims: &Fields, settings: &AuthSettings) -> Result<(), AuthErro
     }
 }
 
-fn check_audience(claims: &Fields, settings: &AuthSettings) -> Result<(), AuthError> {
+fn check_audience(claims: &Fields, audience: &[String]) -> Result<(), AuthError> {
     let Some(named) = texts(claims, Claim::Audience)? else {
-        return if settings.audience.is_empty() {
+        return if audience.is_empty() {
             Ok(())
         } else {
             Err(AuthError::MissingClaim(Claim::Audience))
@@ -155,7 +187,7 @@ fn check_audience(claims: &Fields, settings: &AuthSettings) -> Result<(), AuthEr
     };
     let is_ours = named
         .iter()
-        .any(|name| settings.audience.iter().any(|ours| ours == name));
+        .any(|name| audience.iter().any(|ours| ours == name));
     if is_ours {
         Ok(())
     } else {

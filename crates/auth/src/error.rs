@@ -99,9 +99,25 @@ pub enum AuthError {
     /// No configured key made the signature.
     #[error("the token's signature is not valid")]
     Signature,
+    /// The issuer at this place of the settings does not publish the key that the token names:
+    /// it may be newer than what is known of the issuer.
+    #[error("the token's issuer does not publish the key that it names")]
+    KeyUnknown(usize),
+    /// Nothing is known yet of the keys of the issuer at this place of the settings.
+    #[error("the keys of the token's issuer are not known yet")]
+    KeysUnknown(usize),
+    /// The backend that was asked said no.
+    #[error("the backend does not let the client in")]
+    Denied,
+    /// The backend that is to be asked does not answer.
+    #[error("the backend that decides cannot be asked")]
+    Undecided,
     /// `exp` is in the past.
     #[error("the token has expired")]
     Expired,
+    /// It was revoked.
+    #[error("the token was revoked")]
+    Revoked,
     /// `nbf` is in the future.
     #[error("the token is not valid yet")]
     NotYetValid,
@@ -131,12 +147,16 @@ impl AuthError {
     pub const fn code(self) -> Code {
         match self {
             Self::Expired => Code::TokenExpired,
-            Self::Missing
+            Self::KeysUnknown(_) | Self::Undecided => Code::Unavailable,
+            Self::KeyUnknown(_)
+            | Self::Denied
+            | Self::Missing
             | Self::TooLong(_)
             | Self::Malformed
             | Self::Algorithm
             | Self::Critical
             | Self::Signature
+            | Self::Revoked
             | Self::NotYetValid
             | Self::IssuedInFuture
             | Self::LivesTooLong

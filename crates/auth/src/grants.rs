@@ -111,6 +111,41 @@ impl Grants {
         })
     }
 
+    /// These with other topics to subscribe or to publish to, where some are given.
+    ///
+    /// # Errors
+    /// The rule that the first bad pattern breaks; the caller takes the whole answer for none.
+    pub fn replaced(
+        &self,
+        subscribe: Option<&[String]>,
+        publish: Option<&[String]>,
+    ) -> Result<Self, PatternError> {
+        let read = |texts: Option<&[String]>, kept: &Arc<[Pattern]>| match texts {
+            Some(texts) => patterns(texts.iter().map(String::as_str)),
+            None => Ok(Arc::clone(kept)),
+        };
+        Ok(Self {
+            subscribe: read(subscribe, &self.subscribe)?,
+            publish: read(publish, &self.publish)?,
+        })
+    }
+
+    /// These, and everything in one more topic, which the gateway gives to a session as its own.
+    #[must_use]
+    pub fn and_own(&self, topic: &TopicName) -> Self {
+        let more = |patterns: &Arc<[Pattern]>| {
+            if covers(patterns, topic) {
+                return Arc::clone(patterns);
+            }
+            let own = Pattern::Exact(topic.as_str().into());
+            patterns.iter().cloned().chain([own]).collect()
+        };
+        Self {
+            subscribe: more(&self.subscribe),
+            publish: more(&self.publish),
+        }
+    }
+
     pub(crate) fn with_subscribe(mut self, patterns: &[&str]) -> Result<Self, PatternError> {
         self.subscribe = self::patterns(patterns.iter().copied())?;
         Ok(self)
@@ -166,11 +201,18 @@ fn covers(patterns: &[Pattern], topic: &TopicName) -> bool {
 }
 
 fn patterns<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Arc<[Pattern]>, PatternError> {
+    patterns_at_most(texts, Grants::PATTERNS_MAX)
+}
+
+fn patterns_at_most<'a>(
+    texts: impl Iterator<Item = &'a str>,
+    most: usize,
+) -> Result<Arc<[Pattern]>, PatternError> {
     let list = texts
-        .take(Grants::PATTERNS_MAX + 1)
+        .take(most + 1)
         .map(Pattern::parse)
         .collect::<Result<Vec<_>, _>>()?;
-    if list.len() > Grants::PATTERNS_MAX {
+    if list.len() > most {
         return Err(PatternError::TooMany(Grants::PATTERNS_MAX));
     }
     Ok(list.into())
@@ -189,7 +231,8 @@ fn read_line(line: &str) -> Result<Arc<[Pattern]>, PatternError> {
     if line.is_empty() {
         return Ok(Arc::from([]));
     }
-    patterns(line.split(' '))
+    // One more than a token may name: the session's own topic.
+    patterns_at_most(line.split(' '), Grants::PATTERNS_MAX + 1)
 }
 
 #[cfg(test)]
@@ -266,6 +309,21 @@ mod tests {
             assert_eq!(Grants::from_record(&grants.to_record()), Ok(grants));
         }
         assert_eq!(Grants::all().to_record(), "*\n*");
+    }
+
+    #[test]
+    fn an_own_topic_comes_on_top_of_a_full_list_and_survives_the_record() {
+        let many: Vec<String> = (0..Grants::PATTERNS_MAX)
+            .map(|at| format!("t{at}"))
+            .collect();
+        let grants = Grants::new(&many, &many).unwrap();
+        let own = grants.and_own(&topic("conversation:1"));
+        assert!(own.allows_subscribe(&topic("conversation:1")));
+        assert!(own.allows_publish(&topic("conversation:1")));
+        assert!(own.allows_publish(&topic("t7")));
+        assert_eq!(Grants::from_record(&own.to_record()), Ok(own.clone()));
+        assert_eq!(own.and_own(&topic("conversation:1")), own);
+        assert_eq!(Grants::all().and_own(&topic("x")), Grants::all());
     }
 
     #[test]

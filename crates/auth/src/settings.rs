@@ -138,6 +138,15 @@ impl Key {
     }
 }
 
+/// Somebody who signs tokens with keys that he publishes and replaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Issuer {
+    /// The `iss` of his tokens; his keys verify no others. Default: any that no other issuer has.
+    pub issuer: Option<String>,
+    /// Accepted `aud` of his tokens. Default: those of [`AuthSettings::audience`].
+    pub audience: Vec<String>,
+}
+
 /// Who may connect, and how he proves it. The default requires tokens and has no key: it refuses
 /// to start until one is configured.
 #[derive(Clone, Debug)]
@@ -146,7 +155,11 @@ pub struct AuthSettings {
     pub mode: Mode,
     /// Keys that verify tokens, at most [`Self::KEYS_MAX`]. Default none.
     pub keys: Vec<Key>,
-    /// The only accepted `iss`. Default: any.
+    /// Who publishes keys, at most [`Self::ISSUERS_MAX`]; the caller fetches them. Default none.
+    pub issuers: Vec<Issuer>,
+    /// Whether tokens are not verified here, because a backend does it. Default no.
+    pub opaque_tokens: bool,
+    /// The only accepted `iss` of tokens that configured keys verify. Default: any.
     pub issuer: Option<String>,
     /// Accepted `aud`, one of which a token must name. Default none: a token that carries `aud` is
     /// meant for somebody else and refused (RFC 7519, 4.1.3).
@@ -164,6 +177,9 @@ pub struct AuthSettings {
     pub default_grants: Grants,
     /// What a client without a token may do in mode `optional`. Default nothing.
     pub anonymous_grants: Grants,
+    /// How long a revocation is kept unless it says otherwise. Default 7 days: it must be longer than
+    /// tokens live, or a revoked one is good again afterwards.
+    pub revocation_keep: Duration,
     /// The cookie that may hold the token. Default `session` (`dialects.md` S1-07).
     pub cookie_name: String,
 }
@@ -171,6 +187,8 @@ pub struct AuthSettings {
 impl AuthSettings {
     /// Most keys: a token without a known `kid` may be tried with each of them.
     pub const KEYS_MAX: usize = 16;
+    /// Most issuers that publish keys.
+    pub const ISSUERS_MAX: usize = 16;
 }
 
 impl Default for AuthSettings {
@@ -178,6 +196,8 @@ impl Default for AuthSettings {
         Self {
             mode: Mode::default(),
             keys: Vec::new(),
+            issuers: Vec::new(),
+            opaque_tokens: false,
             issuer: None,
             audience: Vec::new(),
             leeway: Duration::from_secs(5),
@@ -186,6 +206,7 @@ impl Default for AuthSettings {
             required_claims: vec![Claim::Expiry],
             default_grants: Grants::none(),
             anonymous_grants: Grants::none(),
+            revocation_keep: Duration::from_hours(7 * 24),
             cookie_name: "session".to_owned(),
         }
     }

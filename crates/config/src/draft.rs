@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-use crate::settings::{Algorithm, Dialect, Mode, Route, Settings, TopicSettings};
+use crate::settings::{
+    Algorithm, Dialect, Mode, Reject, Route, Settings, Target, TlsVersion, TopicSettings,
+};
 
 /// A key of `auth.keys` while it is being put together.
 #[derive(Clone, Debug, Default)]
@@ -15,12 +17,21 @@ pub(crate) struct DraftKey {
     pub(crate) public_key: Option<String>,
 }
 
+/// An issuer of `auth.issuers` while it is being put together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DraftIssuer {
+    pub(crate) issuer: Option<String>,
+    pub(crate) jwks_url: Option<Target>,
+    pub(crate) audience: Vec<String>,
+}
+
 /// A route while it is being put together.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DraftRoute {
     pub(crate) path: String,
     pub(crate) dialect: Option<Dialect>,
     pub(crate) auth: Option<Mode>,
+    pub(crate) reject: Reject,
 }
 
 impl DraftRoute {
@@ -29,6 +40,7 @@ impl DraftRoute {
             path: route.path.to_string(),
             dialect: Some(route.dialect),
             auth: route.auth,
+            reject: route.reject,
         }
     }
 }
@@ -46,10 +58,15 @@ pub(crate) struct Draft {
     pub(crate) settings: Settings,
     pub(crate) tls_cert: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
+    pub(crate) tls_oldest: TlsVersion,
     /// `auth.hs256_secret` and `auth.public_key` with its algorithm.
     pub(crate) unnamed_key: DraftKey,
     /// `auth.keys.*`.
     pub(crate) keys: BTreeMap<String, DraftKey>,
+    /// `auth.jwks_url`.
+    pub(crate) jwks_url: Option<Target>,
+    /// `auth.issuers.*`.
+    pub(crate) issuers: BTreeMap<String, DraftIssuer>,
     pub(crate) default_grants: DraftGrants,
     pub(crate) anonymous_grants: DraftGrants,
     /// `routes`, once one is configured: then the default ones are gone.
@@ -82,6 +99,14 @@ impl Draft {
 
     pub(crate) fn key_now(&self, id: &str) -> DraftKey {
         self.keys.get(id).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn issuer(&mut self, name: &str) -> &mut DraftIssuer {
+        self.issuers.entry(name.to_owned()).or_default()
+    }
+
+    pub(crate) fn issuer_now(&self, name: &str) -> DraftIssuer {
+        self.issuers.get(name).cloned().unwrap_or_default()
     }
 
     /// The configured routes, else the default ones.
@@ -134,6 +159,9 @@ impl Draft {
                 .into_iter()
                 .map(|route| route.path)
                 .collect(),
+            Some("auth") if pattern.starts_with("auth.issuers") => {
+                self.issuers.keys().cloned().collect()
+            }
             Some("auth") => self.keys.keys().cloned().collect(),
             Some(_) | None => Vec::new(),
         }

@@ -37,6 +37,8 @@ pub(crate) enum Kind {
         max: Duration,
         set: Set<Option<Duration>>,
     },
+    /// A part of a whole, from 0 to 1.
+    Ratio(Set<f64>),
     /// One of some words; an empty one is among them where the key is optional.
     Choice {
         words: fn() -> Vec<&'static str>,
@@ -83,6 +85,7 @@ impl Kind {
             Self::OptionalTime { min, max, .. } => {
                 format!("{}, or empty", time_range(*min, *max))
             }
+            Self::Ratio(_) => "0 to 1".to_owned(),
             Self::Choice { words, .. } => choices(&words()),
             Self::Text { allowed, .. } | Self::List { allowed, .. } => (*allowed).to_owned(),
         }
@@ -121,6 +124,11 @@ impl Kind {
                 let read = || within(read_duration(text)?, *min, *max);
                 let wanted = (!text.is_empty()).then(read);
                 set(draft, name, wanted.transpose()?);
+            }
+            Self::Ratio(set) => {
+                let ratio = single(raw)?.parse::<f64>().ok();
+                let ratio = ratio.filter(|ratio| (0.0..=1.0).contains(ratio));
+                set(draft, name, ratio.ok_or("is no number from 0 to 1")?);
             }
             Self::Choice { words, set } => {
                 let text = single(raw)?;

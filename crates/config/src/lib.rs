@@ -14,6 +14,7 @@
 //!
 //! *Next*: `sparkway-metrics`.
 
+mod backends;
 mod bounds;
 mod docs;
 mod draft;

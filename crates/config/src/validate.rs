@@ -19,9 +19,12 @@ pub(crate) fn finish(
     let mut settings = draft.settings.clone();
     settings.routes = check.routes(draft);
     settings.auth.keys = check.keys(draft);
+    (settings.auth.issuers, settings.key_sets.targets) = check.issuers(draft);
+    settings.auth.opaque_tokens = check.hooks(&settings);
     settings.auth.default_grants = grants(&draft.default_grants);
     settings.auth.anonymous_grants = grants(&draft.anonymous_grants);
     settings.server.tls = check.tls(draft);
+    check.readable("outbound.ca_file", settings.outbound.ca_file.as_deref());
     check.readable("store.ca_file", settings.store.ca_file.as_deref());
     check.required_keys(&settings, draft);
     check.listeners(&settings);
@@ -32,13 +35,13 @@ pub(crate) fn finish(
     })
 }
 
-struct Check<'a> {
+pub(crate) struct Check<'a> {
     layers: &'a Layers,
     errors: &'a mut Vec<ConfigError>,
 }
 
 impl Check<'_> {
-    fn refuse(&mut self, key: &str, problem: impl Into<String>) {
+    pub(crate) fn refuse(&mut self, key: &str, problem: impl Into<String>) {
         self.refuse_at(&Path::parse(key).unwrap_or_default(), problem);
     }
 
@@ -52,7 +55,7 @@ impl Check<'_> {
     }
 
     /// Whether a value was given that was already refused: what follows from it is not reported.
-    fn is_refused(&self, key: &str) -> bool {
+    pub(crate) fn is_refused(&self, key: &str) -> bool {
         self.errors.iter().any(|error| error.key == key)
     }
 
@@ -62,6 +65,7 @@ impl Check<'_> {
             path,
             dialect,
             auth,
+            reject,
         } in draft.routes_now()
         {
             let key = Path(vec!["routes".to_owned(), path.clone()]);
@@ -74,6 +78,7 @@ impl Check<'_> {
                     path,
                     dialect,
                     auth,
+                    reject,
                 });
             } else {
                 self.refuse_at(&key, "has no dialect");
@@ -186,6 +191,7 @@ impl Check<'_> {
             (Some(cert), Some(key)) => Some(TlsSettings {
                 cert: cert.clone(),
                 key: key.clone(),
+                oldest: draft.tls_oldest,
             }),
             (Some(_), None) => {
                 self.refuse("server.tls.key", "is missing; server.tls.cert is set");
@@ -210,12 +216,17 @@ impl Check<'_> {
         let has_given = draft.unnamed_key.secret.is_some()
             || draft.unnamed_key.public_key.is_some()
             || !draft.keys.is_empty()
+            || !settings.auth.issuers.is_empty()
+            || settings.auth.opaque_tokens
+            || self.is_refused("auth.jwks_url")
+            || self.is_refused("hooks.connect")
+            || self.is_refused("hooks.secret")
             || self.is_refused("auth.hs256_secret")
             || self.is_refused("auth.public_key");
         if has_given {
             return;
         }
-        let advice = "set auth.hs256_secret (SPARKWAY__AUTH__HS256_SECRET, or …__FILE to read it from a file) or auth.public_key; for a first try run `sparkway dev`, which needs no tokens";
+        let advice = "set auth.hs256_secret (SPARKWAY__AUTH__HS256_SECRET, or …__FILE to read it from a file) or auth.public_key or auth.jwks_url, or let hooks.connect decide; for a first try run `sparkway dev`, which needs no tokens";
         let mode = settings.auth.mode;
         if mode != Mode::Off && !self.is_refused("auth.mode") {
             let mode = mode.as_str();
@@ -256,6 +267,16 @@ impl Check<'_> {
     }
 
     fn limits(&mut self, settings: &Settings) {
+        let auth = &settings.auth;
+        if auth
+            .lifetime_max
+            .is_some_and(|life| life > auth.revocation_keep)
+        {
+            self.refuse(
+                "auth.revocation_keep",
+                "is below auth.lifetime_max: a revoked token would be good again before it ends",
+            );
+        }
         let limits = &settings.limits;
         if limits.outbox_bytes < limits.message_bytes {
             self.refuse(
@@ -315,5 +336,6 @@ fn warnings(settings: &Settings) -> Vec<String> {
             ));
         }
     }
+    crate::backends::warnings(settings, &mut warnings);
     warnings
 }

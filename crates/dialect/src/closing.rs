@@ -10,9 +10,20 @@ use sparkway_protocol::{CloseReason, Format};
 pub const fn closing(format: Format, reason: CloseReason) -> (u16, &'static str) {
     match format {
         Format::SparkJson | Format::SparkMsgPack => (reason.code(), reason.text()),
-        Format::Topics | Format::Conversation | Format::Room | Format::Chat => {
-            plain(format, reason)
+        Format::Chat => chat(reason),
+        Format::Topics | Format::Conversation | Format::Room => plain(format, reason),
+    }
+}
+
+/// The codes of source 4; what it has none for is as elsewhere.
+const fn chat(reason: CloseReason) -> (u16, &'static str) {
+    match reason {
+        CloseReason::NoCredential | CloseReason::UnknownUser | CloseReason::NotAdmitted => {
+            (reason.code(), reason.text())
         }
+        CloseReason::Unauthorized | CloseReason::TokenExpired => (4002, "Invalid token"),
+        CloseReason::Superseded => (4005, "New connection established"),
+        other => plain(Format::Chat, other),
     }
 }
 
@@ -20,7 +31,10 @@ const fn plain(format: Format, reason: CloseReason) -> (u16, &'static str) {
     let text = reason.text();
     match reason {
         CloseReason::Drain | CloseReason::WriteTimeout => (1001, text),
-        CloseReason::SessionLost => (1011, text),
+        CloseReason::SessionLost | CloseReason::NotAdmitted => (1011, text),
+        CloseReason::NoCredential | CloseReason::UnknownUser => {
+            (1008, CloseReason::Unauthorized.text())
+        }
         CloseReason::RateLimited => (1008, "Rate limit exceeded"),
         CloseReason::TokenExpired => (1008, CloseReason::Unauthorized.text()),
         CloseReason::NotConnected | CloseReason::ConnectTimeout => match format {
@@ -44,6 +58,7 @@ const fn plain(format: Format, reason: CloseReason) -> (u16, &'static str) {
         | CloseReason::Unauthorized
         | CloseReason::TooLarge
         | CloseReason::Internal
+        | CloseReason::UnsupportedVersion
         | CloseReason::TryAgain => (reason.code(), text),
     }
 }
@@ -58,10 +73,31 @@ mod tests {
             assert_eq!(closing(Format::SparkJson, *reason).0, reason.code());
             for format in [Format::Topics, Format::Room, Format::Conversation] {
                 let (code, text) = closing(format, *reason);
-                assert!((1000..=1013).contains(&code) && code != 1012, "{reason:?}");
+                // The one code that the conversation has of its own (row S2-03).
+                let own = code == 4400;
+                let usual = (1000..=1013).contains(&code) && code != 1012;
+                assert!(own || usual, "{reason:?}");
                 assert!(text.len() <= 123);
             }
         }
+    }
+
+    #[test]
+    fn the_chat_has_the_codes_and_texts_of_its_source() {
+        let of = |reason| closing(Format::Chat, reason);
+        assert_eq!(
+            of(CloseReason::NoCredential),
+            (4001, "Authentication required")
+        );
+        assert_eq!(of(CloseReason::Unauthorized), (4002, "Invalid token"));
+        assert_eq!(of(CloseReason::TokenExpired), (4002, "Invalid token"));
+        assert_eq!(of(CloseReason::UnknownUser), (4003, "User not found"));
+        assert_eq!(of(CloseReason::NotAdmitted), (4004, "Server error"));
+        assert_eq!(
+            of(CloseReason::Superseded),
+            (4005, "New connection established")
+        );
+        assert_eq!(of(CloseReason::Drain).0, 1001);
     }
 
     #[test]

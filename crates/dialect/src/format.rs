@@ -4,7 +4,7 @@ use sparkway_frame::Framed;
 use sparkway_protocol::{Code, Command, Event, Format, Refused};
 
 use crate::value::{Json, MsgPack};
-use crate::{room, spark, topics};
+use crate::{chat, conversation, room, spark, topics};
 
 /// One whole WebSocket message from a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub fn decode(format: Format, wire: Wire<'_>) -> Result<Command, Refused> {
     match (format, wire) {
         (Format::SparkJson, Wire::Text(text)) => spark::decode(Json::new(text)),
         (Format::SparkMsgPack, Wire::Binary(bytes)) => spark::decode(MsgPack::new(bytes)),
-        (Format::SparkJson | Format::Topics, Wire::Binary(_)) => {
+        (Format::SparkJson | Format::Topics | Format::Chat, Wire::Binary(_)) => {
             Err(wrong_kind("frame: binary, expected text"))
         }
         (Format::SparkMsgPack, Wire::Text(_)) => Err(wrong_kind("frame: text, expected binary")),
@@ -54,14 +54,16 @@ pub fn decode(format: Format, wire: Wire<'_>) -> Result<Command, Refused> {
             Code::Internal,
             "a room's text has a meaning only in its room: see room::decode",
         )),
-        (Format::Conversation | Format::Chat, _) => Err(Refused::new(
-            Code::Unsupported,
-            "this build does not speak the dialect",
+        (Format::Conversation, _) => Err(Refused::new(
+            Code::Internal,
+            "a message has a meaning only in its conversation: see Talk",
         )),
+        (Format::Chat, Wire::Text(text)) => chat::decode(text),
     }
 }
 
-/// `event` as one frame of `format`; `None` when the dialect has no form for it.
+/// `event` as one frame of `format`, the same for every reader and at every time; `None` when the
+/// dialect has no such form for it.
 #[must_use]
 pub fn encode(format: Format, event: &Event) -> Option<Framed> {
     match format {
@@ -69,7 +71,21 @@ pub fn encode(format: Format, event: &Event) -> Option<Framed> {
         Format::SparkMsgPack => Some(spark::encode_msgpack(event)),
         Format::Topics => topics::encode(event),
         Format::Room => room::encode(event),
-        Format::Conversation | Format::Chat => None,
+        Format::Conversation => conversation::encode(event, None, None),
+        Format::Chat => chat::encode(event, None),
+    }
+}
+
+/// `event` as one frame of `format` at the Unix time `unix_ms`, for dialects that tell the time;
+/// `None` when the dialect has no form for it that every reader could be told.
+#[must_use]
+pub fn encode_at(format: Format, event: &Event, unix_ms: u64) -> Option<Framed> {
+    match format {
+        Format::Conversation => conversation::encode(event, Some(unix_ms), None),
+        Format::Chat => chat::encode(event, Some(unix_ms)),
+        Format::SparkJson | Format::SparkMsgPack | Format::Topics | Format::Room => {
+            encode(format, event)
+        }
     }
 }
 

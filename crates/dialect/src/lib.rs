@@ -13,7 +13,9 @@
 //!
 //! *Next*: `sparkway-session`, which decides what a command does.
 
+pub mod chat;
 mod closing;
+pub mod conversation;
 mod format;
 mod payload;
 pub mod room;
@@ -26,6 +28,6 @@ mod value;
 mod writer;
 
 pub use closing::closing;
-pub use format::{Wire, WireKind, carries, decode, encode};
-pub use payload::{json_payload, json_text};
+pub use format::{Wire, WireKind, carries, decode, encode, encode_at};
+pub use payload::{is_deeper, json_payload, json_text};
 pub use talk::Talk;

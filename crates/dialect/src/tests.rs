@@ -13,14 +13,17 @@ use sparkway_frame::Opcode;
 use sparkway_protocol::Format;
 
 use crate::spark::tests::events;
-use crate::{Talk, Wire, encode};
+use crate::{Talk, Wire};
 
-fn told(format: Format, name: &str) -> String {
+/// The time of all answers: 2024-01-01T00:00:00.000Z.
+const NOW_MS: u64 = 1_704_067_200_000;
+
+fn told(talk: &Talk, format: Format, name: &str) -> String {
     let events = events::everything();
     let Some((_, event)) = events.iter().find(|(known, _)| *known == name) else {
         panic!("no event is called {name:?}");
     };
-    let Some(framed) = encode(format, event) else {
+    let Some(framed) = talk.encode(format, event, NOW_MS) else {
         return "  -\n".to_owned();
     };
     let (opcode, payload) = framed.frames().next().unwrap();
@@ -59,7 +62,7 @@ pub(crate) fn check(folder: &str, format: Format, talk: impl Fn() -> Talk) {
                 writeln!(now, "  = {answer}").unwrap();
             } else if let Some(name) = line.strip_prefix("< ") {
                 used.insert(name.to_owned());
-                now += &told(format, name);
+                now += &told(&talk, format, name);
             } else {
                 assert!(line.is_empty() || line.starts_with('#'), "{line:?}");
             }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::deflate::deflate;
 use crate::header::{CONTROL_PAYLOAD_BYTES, Header, Opcode, split_first};
 
 /// Bytes of the code in front of a close reason.
@@ -100,6 +101,25 @@ impl Framed {
     #[must_use]
     pub fn frames(&self) -> Frames<'_> {
         Frames(&self.0)
+    }
+
+    /// The same messages, each deflated without a context where that makes it shorter (RFC 7692).
+    /// For connections that agreed to it. Costs the time of the compression; share the result.
+    #[must_use]
+    pub fn deflated(&self) -> Self {
+        let mut buffer = BytesMut::with_capacity(self.len());
+        for (opcode, payload) in self.frames() {
+            let short = matches!(opcode, Opcode::Text | Opcode::Binary)
+                .then(|| deflate(payload))
+                .flatten();
+            let (header, payload) = match &short {
+                Some(short) => (Header::new(opcode, short.len()).deflated(), &short[..]),
+                None => (Header::new(opcode, payload.len()), payload),
+            };
+            buffer.put_slice(header.bytes());
+            buffer.put_slice(payload);
+        }
+        Self(buffer.freeze())
     }
 
     pub(crate) const fn from_whole(bytes: Bytes) -> Self {
@@ -224,6 +244,32 @@ mod tests {
         );
         let joined = Framed::join(std::slice::from_ref(&framed));
         assert_eq!(joined.as_bytes().as_ptr(), framed.as_bytes().as_ptr());
+    }
+
+    #[test]
+    fn deflated_messages_are_marked_and_shorter_and_others_stay_as_they_are() {
+        let text = "the same again and again, ".repeat(40);
+        let plain = Framed::join(&[
+            Framed::text(text.as_bytes()),
+            Framed::ping(b"p"),
+            Framed::text(b"short"),
+        ]);
+        let deflated = plain.deflated();
+        assert!(deflated.len() < plain.len() / 4);
+        assert_eq!(deflated.as_bytes()[0], 0x80 | 0x40 | 1);
+        let frames: Vec<_> = deflated.frames().collect();
+        assert_eq!(
+            frames[1..],
+            [(Opcode::Ping, &b"p"[..]), (Opcode::Text, b"short")]
+        );
+        let mut inflater = flate2::Decompress::new(false);
+        let input = [frames[0].1, &[0, 0, 0xff, 0xff]].concat();
+        let mut output = Vec::with_capacity(10_000);
+        let flush = flate2::FlushDecompress::Sync;
+        inflater.decompress_vec(&input, &mut output, flush).unwrap();
+        assert_eq!(output, text.as_bytes());
+        // No context: the same message has the same bytes, whoever got what before.
+        assert_eq!(plain.deflated(), deflated);
     }
 
     #[test]

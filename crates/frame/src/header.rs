@@ -6,6 +6,8 @@ pub const CONTROL_PAYLOAD_BYTES: usize = 125;
 pub(crate) const HEADER_BYTES: usize = 10;
 
 const FIN: u8 = 0x80;
+/// The first reserved bit: the message is deflated (RFC 7692, 6).
+const DEFLATED: u8 = 0x40;
 const OPCODE_BITS: u8 = 0x0f;
 const LENGTH_BITS: u8 = 0x7f;
 const LENGTH_16: u8 = 126;
@@ -75,6 +77,14 @@ impl Header {
                 start: 0,
             }
         }
+    }
+
+    /// Marks the message as deflated.
+    pub(crate) fn deflated(mut self) -> Self {
+        if let Some(first) = self.room.get_mut(self.start) {
+            *first |= DEFLATED;
+        }
+        self
     }
 
     /// Unused bytes in front of the header inside its room.

@@ -10,6 +10,7 @@
 //!
 //! *Next*: `sparkway-dialect`, which fills a [`FrameWriter`].
 
+mod deflate;
 mod framed;
 mod header;
 mod writer;

@@ -7,25 +7,45 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use sparkway_metrics::{Metrics, Origin, PublishResult};
-use sparkway_protocol::{Epoch, FrameId, MessageId, Partition, limits};
+use sparkway_protocol::{Epoch, FrameId, MessageId, Partition, TopicName, limits};
 use sparkway_session::{Input, StoreFailure};
+use sparkway_store::planted::Defect;
 use sparkway_store::{Append, Appended, SharedStore, StoreError, WriteError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::attached::Attached;
 use crate::effect::overtaken;
+use crate::trace::{Begun, Published};
 
-/// Who awaits the outcome of a publish: a session, and its frame if that wants an answer.
+/// Who awaits the outcome of a publish.
 #[derive(Debug)]
 pub(crate) struct Waiter {
-    session: Arc<Attached>,
-    id: Option<FrameId>,
-    /// Under which the publish is made.
-    epoch: Epoch,
+    who: Who,
     began: Instant,
+    /// Which series counts it.
+    namespace: usize,
+    /// Only while something is traced: a failed or slow publish is recorded in any case.
+    topic: Option<TopicName>,
+    span: Option<Box<Begun>>,
+}
+
+#[derive(Debug)]
+enum Who {
+    /// A session, and its frame if that wants an answer.
+    Session {
+        session: Arc<Attached>,
+        id: Option<FrameId>,
+        /// Under which the publish is made.
+        epoch: Epoch,
+    },
+    /// A backend, through the HTTP API.
+    Backend {
+        answer: oneshot::Sender<Result<Appended, WriteError>>,
+        metrics: Box<Metrics>,
+    },
 }
 
 #[derive(Debug)]
@@ -88,7 +108,12 @@ impl Appender {
                 self.filled.notified().await;
                 continue;
             }
-            let results = append_twice(&store, partition, batch).await;
+            let (began, count) = (SystemTime::now(), batch.len());
+            let mut results = append_twice(&store, partition, batch).await;
+            trace_batch(&waiters, began, count);
+            if Defect::EarlyAck.is_planted() {
+                results = pretend(results, count);
+            }
             match results {
                 Ok(results) => {
                     let mut results = results.into_iter();
@@ -126,42 +151,137 @@ async fn append_twice(
     }
 }
 
+/// The defect [`Defect::EarlyAck`]: what the store did not take has an id all the same.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "stands in for the answer of the store"
+)]
+fn pretend(
+    results: Result<Vec<Result<Appended, WriteError>>, StoreError>,
+    count: usize,
+) -> Result<Vec<Result<Appended, WriteError>>, StoreError> {
+    let made_up = |result| match result {
+        Err(WriteError::Store(_)) => Ok(Appended {
+            id: MessageId::new(rand::random_range(1 << 40..1 << 50)).unwrap_or(MessageId::ZERO),
+            duplicate: false,
+        }),
+        result => result,
+    };
+    let none = |error: StoreError| vec![Err(WriteError::Store(error)); count];
+    let results = results.unwrap_or_else(none);
+    Ok(results.into_iter().map(made_up).collect())
+}
+
+/// The call of the store is a part of every recorded publish in the batch.
+fn trace_batch(waiters: &[Waiter], began: SystemTime, count: usize) {
+    for waiter in waiters {
+        if let (Who::Session { session, .. }, Some(span)) = (&waiter.who, &waiter.span)
+            && let Some(tracing) = &session.worker.shared.tracing
+        {
+            tracing.stored(span, began, count);
+        }
+    }
+}
+
 impl Waiter {
-    pub(crate) fn new(session: Arc<Attached>, id: Option<FrameId>) -> Self {
+    pub(crate) fn new(
+        session: Arc<Attached>,
+        id: Option<FrameId>,
+        topic: &TopicName,
+        span: Option<Box<Begun>>,
+    ) -> Self {
+        let shared = &session.worker.shared;
         Self {
-            epoch: session.epoch(),
-            session,
-            id,
+            namespace: shared.metrics.namespaces.slot(topic.namespace()),
+            topic: shared.tracing.as_ref().map(|_| topic.clone()),
+            span,
+            who: Who::Session {
+                epoch: session.epoch(),
+                session,
+                id,
+            },
             began: Instant::now(),
         }
     }
 
+    /// A backend; the outcome comes through the receiver.
+    pub(crate) fn backend(
+        metrics: &Metrics,
+        topic: &TopicName,
+    ) -> (Self, oneshot::Receiver<Result<Appended, WriteError>>) {
+        let (answer, outcome) = oneshot::channel();
+        let who = Who::Backend {
+            answer,
+            metrics: Box::new(metrics.clone()),
+        };
+        let began = Instant::now();
+        let waiter = Self {
+            who,
+            began,
+            namespace: metrics.namespaces.slot(topic.namespace()),
+            topic: None,
+            span: None,
+        };
+        (waiter, outcome)
+    }
+
     fn tell(self, result: Result<Appended, WriteError>) {
         let Self {
-            session,
-            id,
-            epoch,
+            who,
             began,
+            namespace,
+            topic,
+            span,
         } = self;
-        let result = match result {
-            Err(WriteError::Fenced) if session.has_overtaken(epoch) => Err(overtaken()),
-            result => result,
-        };
-        count(&session.worker.shared.metrics, &result, began);
-        let result = result
-            .map(|stored| Some((stored.id, stored.duplicate)))
-            .map_err(|error| failure_of(&error));
-        if result == Err(StoreFailure::Gone) {
-            session.restore(epoch);
+        match who {
+            Who::Session { session, id, epoch } => {
+                let result = match result {
+                    Err(WriteError::Fenced) if session.has_overtaken(epoch) => Err(overtaken()),
+                    result => result,
+                };
+                let shared = &session.worker.shared;
+                count(&shared.metrics, (Origin::Client, namespace), &result, began);
+                if let (Some(tracing), Some(topic)) = (&shared.tracing, topic) {
+                    tracing.published(span, &topic, began.elapsed(), how(&result));
+                }
+                let result = result
+                    .map(|stored| Some((stored.id, stored.duplicate)))
+                    .map_err(|error| failure_of(&error));
+                if result == Err(StoreFailure::Gone) {
+                    session.restore(epoch);
+                }
+                session.handle.post(Input::Stored {
+                    id,
+                    result: soften(result),
+                });
+            }
+            Who::Backend { answer, metrics } => {
+                count(&metrics, (Origin::Http, namespace), &result, began);
+                // Whoever asked may have gone.
+                drop(answer.send(result));
+            }
         }
-        session.handle.post(Input::Stored {
-            id,
-            result: soften(result),
-        });
     }
 }
 
-fn count(metrics: &Metrics, result: &Result<Appended, WriteError>, began: Instant) {
+fn how(result: &Result<Appended, WriteError>) -> Published {
+    match result {
+        Ok(stored) => Published::Stored {
+            id: stored.id.get(),
+            duplicate: stored.duplicate,
+        },
+        Err(WriteError::Fenced) => Published::Failed("fenced"),
+        Err(WriteError::Gone) => Published::Failed("session_gone"),
+        Err(WriteError::Store(_)) => Published::Failed("unavailable"),
+    }
+}
+
+fn count(
+    metrics: &Metrics,
+    (origin, namespace): (Origin, usize),
+    result: &Result<Appended, WriteError>,
+    began: Instant,
+) {
     let metrics = &metrics.session;
     let label = match result {
         Ok(stored) if stored.duplicate => PublishResult::Duplicate,
@@ -172,10 +292,11 @@ fn count(metrics: &Metrics, result: &Result<Appended, WriteError>, began: Instan
         }
         Err(WriteError::Gone | WriteError::Store(_)) => PublishResult::Unavailable,
     };
-    metrics.publishes.at((Origin::Client, label)).inc();
+    let publishes = metrics.publishes.of(namespace);
+    publishes.at((origin, label)).inc();
     metrics
         .publish_duration
-        .at(Origin::Client)
+        .at(origin)
         .observe(began.elapsed().as_secs_f64());
 }
 

@@ -1,18 +1,24 @@
 //! A session on this node while a connection serves it: what its operations share.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
-use sparkway_auth::Grants;
-use sparkway_hub::{Seat, Slot};
+use sparkway_auth::{Grants, Mark, Pass};
+use sparkway_hub::{Positions, Seat, Slot};
 use sparkway_protocol::{Epoch, MessageId, Partition, SessionId, TopicName, UserId};
 use sparkway_session::Input;
+use sparkway_store::planted::Defect;
 use sparkway_store::{SessionRecord, Subscription, WriteError};
 use tokio::sync::Semaphore;
 
 use crate::catchup::Lane;
+use crate::effect::{UNANSWERED, Wish};
+use crate::guests::UserPlace;
 use crate::handle::Handle;
+use crate::invariant::Invariant;
+use crate::manner;
 use crate::worker::Worker;
 
 /// A subscription as the node serves it.
@@ -23,7 +29,17 @@ pub(crate) struct Sub {
     pub(crate) start: MessageId,
     pub(crate) echo: bool,
     pub(crate) presence: bool,
+    /// Made by a backend: grants are not asked.
+    pub(crate) by_backend: bool,
     pub(crate) slot: Slot,
+}
+
+/// Publishes of a session that wait for a backend, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes {
+    pub(crate) waiting: VecDeque<Wish>,
+    /// Whether somebody asks for them.
+    pub(crate) asking: bool,
 }
 
 /// A session in use on this node. Everything but the handle is touched by its worker's thread.
@@ -34,22 +50,40 @@ pub(crate) struct Attached {
     pub(crate) seat: Arc<Seat>,
     pub(crate) session: SessionId,
     pub(crate) user: Option<UserId>,
+    /// As whom it is present in topics, once it is in one that keeps it.
+    pub(crate) present_as: OnceLock<Option<UserId>>,
     pub(crate) grants: ArcSwap<Grants>,
+    /// Which credential it was.
+    pub(crate) mark: ArcSwap<Mark>,
     pub(crate) expires_at_ms: AtomicU64,
     epoch: AtomicU64,
     /// Newest and oldest valid generation of the heartbeat token, as last written.
     generation: AtomicU32,
     confirmed: AtomicU32,
     subs: Mutex<Vec<Sub>>,
+    /// What the client named on resume: nothing up to there is for it, though this node may have
+    /// seen less.
+    named: Mutex<Positions>,
+    /// The topics that the session was in when it left the fan-out, until the store is told.
+    parted: Mutex<Vec<TopicName>>,
     /// Partitions that are being brought up to date.
     pub(crate) lanes: Mutex<Vec<Lane>>,
     pub(crate) feeding: AtomicBool,
     restoring: AtomicBool,
     /// One look-up at a time.
     pub(crate) queries: Semaphore,
+    /// Messages that wait for a response.
+    pub(crate) questions: Semaphore,
+    /// Publishes that a backend decides.
+    wishes: Mutex<Wishes>,
+    /// What an application is told of deliveries, one at a time.
+    pub(crate) deliveries: Semaphore,
+    pub(crate) in_lobby: AtomicBool,
     over: AtomicBool,
     /// Its end is written, or is somebody else's to write.
     released: AtomicBool,
+    /// Its place among the connections of its user.
+    _place: Option<UserPlace>,
 }
 
 /// Who a session is, as the store said.
@@ -57,7 +91,7 @@ pub(crate) struct Attached {
 pub(crate) struct Owned {
     pub(crate) session: SessionId,
     pub(crate) user: Option<UserId>,
-    pub(crate) grants: Grants,
+    pub(crate) pass: Pass,
     pub(crate) expires_at_ms: Option<u64>,
     pub(crate) epoch: Epoch,
     pub(crate) generations: (u32, u32),
@@ -70,22 +104,37 @@ impl Attached {
         format: sparkway_protocol::Format,
         owned: Owned,
     ) -> Arc<Self> {
+        let shared = &worker.shared;
+        let mut seat =
+            Seat::new(Arc::clone(&handle.outbox), format, owned.session).deflating(handle.deflates);
+        if manner::acknowledges(format) {
+            seat = seat.with_unacked_max(shared.settings.session.max_unacked);
+        }
         Arc::new(Self {
             worker: Arc::clone(worker),
             handle: Arc::clone(handle),
-            seat: Arc::new(Seat::new(Arc::clone(&handle.outbox), format, owned.session)),
+            seat: Arc::new(seat),
+            _place: shared.guests.enter(owned.user.as_ref()),
             session: owned.session,
             user: owned.user,
-            grants: ArcSwap::from_pointee(owned.grants),
+            present_as: OnceLock::new(),
+            grants: ArcSwap::from_pointee(owned.pass.grants),
+            mark: ArcSwap::from_pointee(owned.pass.mark),
             expires_at_ms: AtomicU64::new(owned.expires_at_ms.unwrap_or(0)),
             epoch: AtomicU64::new(owned.epoch.0),
             generation: AtomicU32::new(owned.generations.0),
             confirmed: AtomicU32::new(owned.generations.1),
             subs: Mutex::default(),
+            named: Mutex::default(),
+            parted: Mutex::default(),
             lanes: Mutex::default(),
             feeding: AtomicBool::new(false),
             restoring: AtomicBool::new(false),
             queries: Semaphore::const_new(1),
+            questions: Semaphore::const_new(UNANSWERED),
+            wishes: Mutex::default(),
+            deliveries: Semaphore::const_new(1),
+            in_lobby: AtomicBool::new(false),
             over: AtomicBool::new(false),
             released: AtomicBool::new(false),
         })
@@ -97,12 +146,15 @@ impl Attached {
 
     /// The epoch that the store gave the session.
     pub(crate) fn own(self: &Arc<Self>, epoch: Epoch) {
+        let shared = &self.worker.shared;
+        shared.holds(Invariant::EpochRises, epoch >= self.epoch());
         self.epoch.store(epoch.0, Ordering::Relaxed);
-        self.worker.shared.registry.enter(self);
+        shared.registry.enter(self);
     }
 
-    pub(crate) fn set_grants(&self, grants: Grants, expires_at_ms: Option<u64>) {
-        self.grants.store(Arc::new(grants));
+    pub(crate) fn set_pass(&self, pass: Pass, expires_at_ms: Option<u64>) {
+        self.grants.store(Arc::new(pass.grants));
+        self.mark.store(Arc::new(pass.mark));
         self.expires_at_ms
             .store(expires_at_ms.unwrap_or(0), Ordering::Relaxed);
     }
@@ -112,8 +164,37 @@ impl Attached {
         self.confirmed.store(confirmed, Ordering::Relaxed);
     }
 
+    pub(crate) fn wishes(&self) -> MutexGuard<'_, Wishes> {
+        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn subs(&self) -> MutexGuard<'_, Vec<Sub>> {
         self.subs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Up to where in a partition its client has everything, as it said when it resumed.
+    pub(crate) fn named(&self, partition: Partition) -> MessageId {
+        if Defect::NoResumeFilter.is_planted() {
+            return MessageId::ZERO;
+        }
+        let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        named.get(partition.index()).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn set_named(&self, partition: Partition, id: MessageId) {
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(named) = named.get_mut(partition.index()) {
+            *named = id;
+        }
+    }
+
+    fn parted(&self) -> MutexGuard<'_, Vec<TopicName>> {
+        self.parted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The topics of which the store still has to hear that the session is not in them any more.
+    pub(crate) fn take_parted(&self) -> Vec<TopicName> {
+        std::mem::take(&mut *self.parted())
     }
 
     /// The session's topics of a partition, with the start of each.
@@ -153,11 +234,13 @@ impl Attached {
         let shared = &self.worker.shared;
         let subs = std::mem::take(&mut *self.subs());
         let mut hub = self.worker.hub();
+        let mut parted = self.parted();
         for sub in subs {
             hub.leave(&sub.topic, sub.slot);
             shared.unwant(&sub.topic);
+            parted.push(sub.topic);
         }
-        drop(hub);
+        drop((hub, parted));
         shared.registry.remove(self.session, &self.handle);
         self.handle.room.notify_waiters();
     }
@@ -170,11 +253,14 @@ impl Attached {
             return;
         }
         let attached = Arc::clone(self);
+        // Now: once the connection has ended it names no subscriptions any more.
+        let record = self.record();
         self.worker.shared.tasks.spawn(async move {
             let store = Arc::clone(&attached.worker.shared.store);
-            match store.restore(attached.record()).await {
+            match store.restore(record).await {
                 Ok(epoch) => {
                     attached.epoch.store(epoch.0, Ordering::Relaxed);
+                    attached.enter_again();
                     attached.handle.post(Input::Reowned { epoch });
                     if attached.is_over() {
                         attached.give_back();
@@ -191,22 +277,28 @@ impl Attached {
         });
     }
 
+    /// The subscriptions as the record keeps them.
+    pub(crate) fn subscriptions(&self) -> Vec<Subscription> {
+        let kept = |sub: &Sub| Subscription {
+            topic: sub.topic.clone(),
+            start: sub.start,
+            echo: sub.echo,
+            presence: sub.presence,
+            by_backend: sub.by_backend,
+        };
+        self.subs().iter().map(kept).collect()
+    }
+
     fn record(&self) -> SessionRecord {
-        let subscriptions = self
-            .subs()
-            .iter()
-            .map(|sub| Subscription {
-                topic: sub.topic.clone(),
-                start: sub.start,
-                echo: sub.echo,
-                presence: sub.presence,
-            })
-            .collect();
         let expires_at_ms = self.expires_at_ms.load(Ordering::Relaxed);
+        let pass = Pass {
+            grants: Grants::clone(&self.grants.load()),
+            mark: Mark::clone(&self.mark.load()),
+        };
         SessionRecord {
             session: self.session,
             user: self.user.clone(),
-            grants: self.grants.load().to_record().into(),
+            grants: pass.to_record().into(),
             expires_at_ms: (expires_at_ms != 0).then_some(expires_at_ms),
             generation: self.generation.load(Ordering::Relaxed),
             confirmed: self.confirmed.load(Ordering::Relaxed),
@@ -215,7 +307,7 @@ impl Attached {
             attached: true,
             format: self.seat.format,
             cursors: Vec::new(),
-            subscriptions,
+            subscriptions: self.subscriptions(),
         }
     }
 }

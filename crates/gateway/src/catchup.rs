@@ -13,21 +13,19 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use sparkway_dialect::encode;
+use sparkway_dialect::{encode, encode_at};
 use sparkway_hub::{Coverage, PartitionLog};
 use sparkway_protocol::{Entry, Event, Gap, GapReason, MessageId, Partition, TopicName};
 use sparkway_session::Input;
 use sparkway_socket::Push;
+use sparkway_store::planted::Defect;
 use sparkway_store::{Hole, StoreError, Want};
 use sparkway_topic::{Merged, Part, Window, merge, missing_before};
 
 use crate::attached::Attached;
+use crate::invariant::Invariant;
 use crate::reads::Wish;
 
-/// Entries read per topic and page: with the largest messages a page is 4 MiB.
-pub(crate) const PAGE: usize = 64;
-/// The same for each of many topics that are read at once.
-const PAGE_MIN: usize = 4;
 /// Longest pause between two attempts to read.
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 
@@ -45,6 +43,8 @@ pub(crate) struct Gathered {
     pub(crate) entries: Vec<Arc<Entry>>,
     pub(crate) position: MessageId,
     pub(crate) gaps: Vec<Gap>,
+    /// Some of it was not in the rings.
+    pub(crate) from_log: bool,
 }
 
 impl Attached {
@@ -92,7 +92,8 @@ impl Attached {
     }
 
     /// Feeds a resumed session: the first pieces were gathered before `resume_ack` was sent.
-    pub(crate) async fn replay(self: &Arc<Self>, first: Vec<(Lane, Gathered)>) {
+    /// Answers how many messages were queued.
+    pub(crate) async fn replay(self: &Arc<Self>, first: Vec<(Lane, Gathered)>) -> u64 {
         let mut replayed = 0;
         for (lane, gathered) in first {
             replayed += self.run_lane(lane, Some(gathered)).await;
@@ -100,6 +101,7 @@ impl Attached {
         if !self.is_over() {
             self.handle.post(Input::ReplayDone { replayed });
         }
+        replayed
     }
 
     /// Brings one partition up to date and hooks the seat in. Returns how many were queued.
@@ -132,7 +134,10 @@ impl Attached {
             for gap in gathered.gaps {
                 self.tell(&Event::Gap(gap));
             }
+            let newest = gathered.entries.last().map(|entry| entry.id);
+            self.trace_replay(&gathered.entries);
             sent += self.queue(gathered.entries).await;
+            self.time_replay(newest);
             lane.position = lane.position.max(gathered.position);
         }
         sent
@@ -142,43 +147,53 @@ impl Attached {
     async fn queue(&self, entries: Vec<Arc<Entry>>) -> u64 {
         let mut sent = 0;
         for entry in entries {
-            if !self.is_for(&entry) {
-                continue;
-            }
-            let event = Event::Message(entry);
+            let event = Event::Message(Arc::clone(&entry));
             let Some(frame) = encode(self.seat.format, &event) else {
                 continue;
             };
             loop {
+                if !self.seat.has_room(1) {
+                    self.wait_for_room().await;
+                    if self.is_over() {
+                        return sent;
+                    }
+                    continue;
+                }
+                // Each time anew: the topic may have been left while there was no room.
+                if !self.is_for(&entry) {
+                    break;
+                }
                 match self.seat.outbox.push(frame.clone()) {
-                    Push::Accepted => break,
+                    Push::Accepted => {
+                        self.seat.handed_out(entry.id);
+                        sent += 1;
+                        break;
+                    }
                     Push::Closed => return sent,
                     Push::Full => self.wait_for_room().await,
                 }
             }
-            sent += 1;
         }
         sent
     }
 
-    pub(crate) fn is_for(&self, entry: &Entry) -> bool {
-        self.subs()
-            .iter()
-            .find(|sub| sub.topic == entry.topic)
-            .is_some_and(|sub| entry.id > sub.start && entry.is_for(self.session, sub.echo))
-    }
-
     pub(crate) fn tell(&self, event: &Event) {
-        if let Some(frame) = encode(self.seat.format, event) {
+        if let Some(frame) = encode_at(
+            self.seat.format,
+            event,
+            self.worker.shared.clock.now().unix_ms,
+        ) {
             self.seat.outbox.push_control(frame);
         }
     }
 
-    /// Waits until the outbox has room, or the connection ends.
+    /// Waits until the outbox has room and the client has acknowledged enough, or the connection
+    /// ends.
     pub(crate) async fn wait_for_room(&self) {
         loop {
             let room = self.handle.room.notified();
-            if !self.seat.outbox.is_congested() || self.is_over() {
+            let has_room = !self.seat.outbox.is_congested() && self.seat.has_room(1);
+            if has_room || self.is_over() {
                 return;
             }
             room.await;
@@ -209,13 +224,17 @@ impl Attached {
             for (topic, start) in self.topics_of(lane.partition) {
                 let after = start.max(lane.position);
                 match log.coverage(&topic, after) {
-                    Coverage::Whole => parts.push(part_of_ring(&log, &topic, after, bound)),
+                    Coverage::Whole => parts.push(part_of_ring(
+                        &log,
+                        (&topic, after, bound),
+                        shared.sizes.page,
+                    )),
                     Coverage::From(ring_start) => wants.push((topic, after, ring_start)),
                     Coverage::NotLive => wants.push((topic, after, MessageId::ZERO)),
                 }
             }
         }
-        let limit = (PAGE / wants.len().max(1)).max(PAGE_MIN);
+        let limit = (shared.sizes.page / wants.len().max(1)).max(shared.sizes.page_min);
         let reads = wants.iter().map(|(topic, after, _)| {
             let want = Want {
                 topic: topic.clone(),
@@ -229,10 +248,9 @@ impl Attached {
         for (read, (topic, after, ring_start)) in reads.iter().zip(wants) {
             bound = bound.min(read.bound);
             let page = &read.page;
-            let age_ms = shared.retention(&topic).age_ms;
             let window = Window {
                 now_ms: shared.clock.now().unix_ms,
-                age_ms,
+                age_ms: shared.retention(&topic).age_ms,
             };
             let first = page.entries.first().map(AsRef::as_ref);
             gaps.extend(missing_before(&topic, after, first, ring_start, window));
@@ -242,17 +260,18 @@ impl Attached {
                 lot.log()
                     .backfill(&topic, after.max(first.prev), &page.entries);
             }
-            parts.push(Part {
-                entries: page.entries.clone(),
-                more: page.more,
-            });
+            let (entries, more) = (page.entries.clone(), page.more);
+            parts.push(Part { entries, more });
         }
-        let Merged { entries, position } = merge(parts, bound);
-        let position = position.max(lane.position);
+        if !gaps.is_empty() {
+            blame(&mut gaps, &shared.store.holes(lane.partition).await?);
+        }
+        let Merged { entries, position } = in_order(parts, bound);
         Ok(Gathered {
             entries,
-            position,
+            position: position.max(lane.position),
             gaps,
+            from_log: !reads.is_empty(),
         })
     }
 
@@ -271,6 +290,7 @@ impl Attached {
             for (topic, start) in self.topics_of(lane.partition) {
                 let after = start.max(lane.position);
                 match log.coverage(&topic, after) {
+                    Coverage::Whole if Defect::JoinAfterRead.is_planted() => {}
                     Coverage::Whole => parts.push(Part {
                         entries: log.between(&topic, after, bound),
                         more: false,
@@ -288,13 +308,16 @@ impl Attached {
             if self.is_for(&entry)
                 && let Some(frame) = encode(self.seat.format, &Event::Message(entry))
             {
-                if self.seat.outbox.push(frame) == Push::Full {
+                if !self.seat.has_room(1) || self.seat.outbox.push(frame) == Push::Full {
                     return Hooked::Full;
                 }
+                self.seat.handed_out(id);
                 *sent += 1;
             }
             lane.position = lane.position.max(id);
         }
+        let most = bound.max(self.named(lane.partition));
+        shared.holds(Invariant::SeatPosition, lane.position <= most);
         self.seat.hook(lane.partition);
         self.handle.room.notify_waiters();
         Hooked::Yes
@@ -310,11 +333,39 @@ enum Hooked {
     Behind(MessageId),
 }
 
-fn part_of_ring(log: &PartitionLog, topic: &TopicName, after: MessageId, bound: MessageId) -> Part {
+fn part_of_ring(
+    log: &PartitionLog,
+    (topic, after, bound): (&TopicName, MessageId, MessageId),
+    page: usize,
+) -> Part {
     let mut entries = log.between(topic, after, bound);
-    let more = entries.len() > PAGE;
-    entries.truncate(PAGE);
+    let more = entries.len() > page;
+    entries.truncate(page);
     Part { entries, more }
+}
+
+/// The merged parts, where no defect is planted.
+fn in_order(parts: Vec<Part>, mut bound: MessageId) -> Merged {
+    if Defect::ReadWithoutBound.is_planted() {
+        let ends = parts.iter().filter_map(|part| part.entries.last());
+        bound = ends.map(|entry| entry.id).fold(bound, MessageId::max);
+    }
+    let mut merged = merge(parts, bound);
+    if Defect::NoMerge.is_planted() {
+        let entries = &mut merged.entries;
+        entries.sort_by(|one, other| one.topic.cmp(&other.topic));
+    }
+    merged
+}
+
+/// What is missing up to something that the store lost was not trimmed.
+fn blame(gaps: &mut [Gap], holes: &[Hole]) {
+    for gap in gaps {
+        let ends_in = |hole: &Hole| hole.after < gap.before && gap.before <= hole.before;
+        if holes.iter().any(ends_in) {
+            gap.reason = GapReason::Rewound;
+        }
+    }
 }
 
 /// What a resuming session is told of the intervals that the store may have lost: it may have

@@ -1,19 +1,32 @@
 //! The one place that reads the time.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sparkway_session::Now;
+use tokio::time::Instant;
 
 /// A node's clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
+    /// The runtime's time: a simulation can let it pass as it likes.
     started: Instant,
+    /// Unix milliseconds at the start, where they follow the runtime's time.
+    began_ms: Option<u64>,
 }
 
 impl Clock {
     pub(crate) fn start() -> Self {
         Self {
             started: Instant::now(),
+            began_ms: None,
+        }
+    }
+
+    /// A clock that follows the runtime's time alone: `unix_ms` now.
+    pub(crate) fn simulated(unix_ms: u64) -> Self {
+        Self {
+            began_ms: Some(unix_ms),
+            ..Self::start()
         }
     }
 
@@ -21,7 +34,14 @@ impl Clock {
     pub(crate) fn now(self) -> Now {
         Now {
             mono_ms: self.mono_ms(),
-            unix_ms: unix_ms(),
+            unix_ms: self.unix_ms(),
+        }
+    }
+
+    pub(crate) fn unix_ms(self) -> u64 {
+        match self.began_ms {
+            None => system_ms(),
+            Some(began_ms) => began_ms.saturating_add(millis(self.started.elapsed())),
         }
     }
 
@@ -30,7 +50,7 @@ impl Clock {
     }
 }
 
-pub(crate) fn unix_ms() -> u64 {
+fn system_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, millis)

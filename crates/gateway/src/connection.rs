@@ -5,34 +5,43 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sparkway_auth::Mode;
-use sparkway_dialect::{Talk, Wire, WireKind, carries, closing, encode};
-use sparkway_metrics::{CloseCode, Direction, Initiator, Opcode};
-use sparkway_protocol::{CloseReason, Event, Format, SessionId};
+use sparkway_dialect::conversation::Conversation;
+use sparkway_dialect::{Talk, Wire, WireKind, carries, closing};
+use sparkway_metrics::Initiator;
+use sparkway_protocol::{CloseReason, Code, Event, Format, FrameId, Payload, Refused, SessionId};
 use sparkway_session::{Bucket, CloseRequest, Effect, Input, Session};
-use sparkway_socket::{Closed, Inbound, Link, LinkEvent, LinkSettings, Stream, Traffic};
+use sparkway_socket::{
+    Closed, Deflate, Inbound, Link, LinkEvent, LinkSettings, Stream, Traffic, Violation,
+};
 use tokio::sync::oneshot;
 
 use crate::attached::Attached;
-use crate::effect::Taken;
+use crate::catchup::{Gathered, Lane};
+use crate::effect::{Taken, Visit};
+use crate::ending::End;
 use crate::entering::{Entering, RoomPlace};
+use crate::guests::Place;
 use crate::handle::Handle;
+use crate::limiting::{CONTROL_FRAMES_BURST, weight_of};
 use crate::manner;
+use crate::outcome::Resume;
+use crate::receipt::Receipt;
 use crate::routes::Accepted;
-use crate::shared::Shared;
+use crate::trace::Begun;
 use crate::worker::Worker;
 
 /// How long the close handshake may take before the TCP connection is dropped.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 /// Longest time between two looks at a connection: a message may take twice as long to arrive.
 const LOOK_MS: u64 = 10_000;
-/// Control frames (pings, pongs) per second, and at once; more of them are a flood.
-const CONTROL_FRAMES_PER_SECOND: u32 = 50;
-const CONTROL_FRAMES_BURST: u32 = 500;
+
+/// The first pieces of a replay, and what is counted of the resume.
+pub(crate) type Missed = (Vec<(Lane, Gathered)>, Option<Resume>);
 
 /// A connection that speaks WebSocket.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    link: Link<Stream>,
+    pub(crate) link: Link<Stream>,
     pub(crate) format: Format,
     pub(crate) worker: Arc<Worker>,
     pub(crate) handle: Arc<Handle>,
@@ -44,20 +53,36 @@ pub(crate) struct Connection {
     pub(crate) credential: Option<Box<str>>,
     /// The session that a claim took over, until it is attached.
     pub(crate) taken: Option<oneshot::Receiver<Taken>>,
-    /// Tells the resume operation that `resume_ack` is queued.
-    pub(crate) replay: Option<oneshot::Sender<()>>,
+    /// The first pieces of what a resumed session missed, until `resume_ack` is queued.
+    pub(crate) replay: Option<oneshot::Receiver<Missed>>,
     /// What the dialect remembers between frames.
-    talk: Talk,
+    pub(crate) talk: Talk,
+    /// Messages that are being stored, in dialects in which somebody answers them.
+    pub(crate) unanswered: Vec<(FrameId, Payload)>,
+    /// How far the client has read, in dialects in which it does not say so.
+    pub(crate) receipt: Receipt,
     /// The room to join, until it is asked for.
     pub(crate) room: Option<RoomPlace>,
     pub(crate) entering: Entering,
+    /// The visit of an application, in the dialect that has one.
+    pub(crate) visit: Visit,
     closing: Option<CloseRequest>,
     /// The unfinished message seen at the last tick: one that takes two ticks takes too long.
     unfinished: Option<u32>,
-    control: Bucket,
-    began: Instant,
+    pub(crate) control: Bucket,
+    /// Whether too many of its requests wait for their answer.
+    pub(crate) saturated: bool,
+    /// Its place among those of its address.
+    _place: Place,
+    pub(crate) began: Instant,
+    /// When the TCP connection was accepted.
+    pub(crate) since: Instant,
+    /// When it is to go for its age.
+    pub(crate) last_ms: Option<u64>,
+    /// What is recorded of the opening, until it is over.
+    pub(crate) opening: Option<Box<Begun>>,
     /// What of the link's traffic is counted already.
-    counted: Traffic,
+    pub(crate) counted: Traffic,
 }
 
 impl Connection {
@@ -70,17 +95,28 @@ impl Connection {
         let shared = &worker.shared;
         let settings = LinkSettings {
             message_bytes: shared.settings.limits.message_bytes,
+            deflate: accepted.deflate.is_some(),
+            fragments: shared.settings.limits.fragments_per_message,
             ..LinkSettings::default()
         };
-        let handle = Arc::new(Handle::new(shared.settings.limits.outbox_bytes));
+        let deflates = accepted.deflate.is_some_and(Deflate::sends);
+        let handle = Arc::new(Handle::new(shared.settings.limits.outbox_bytes, deflates));
         // A session may be created in the partition of a user who is not known yet: the id is
         // made again then.
-        let session =
-            SessionId::from_random(rand::random(), sparkway_protocol::Partition::default());
+        let name = shared.tasks.any_name();
+        let session = SessionId::from_random(name, sparkway_protocol::Partition::default());
         let talk = match &accepted.room {
             Some(place) => Talk::Room(place.topic.clone()),
+            None if accepted.format == Format::Conversation => Talk::Conversation(Conversation {
+                versions: shared.settings.conversation.versions.clone(),
+                ..Conversation::default()
+            }),
             None => Talk::Plain,
         };
+        if let Some(shown) = accepted.shown {
+            // It is new: nobody has set it.
+            drop(handle.shown.set(shown));
+        }
         Self {
             link: Link::new(stream, read_ahead, &settings),
             format: accepted.format,
@@ -93,12 +129,20 @@ impl Connection {
             taken: None,
             replay: None,
             talk,
+            unanswered: Vec::new(),
+            receipt: Receipt::default(),
             room: accepted.room,
             entering: Entering::default(),
+            visit: Visit::default(),
             closing: None,
             unfinished: None,
+            saturated: false,
+            _place: accepted.place,
             control: Bucket::full(CONTROL_FRAMES_BURST, shared.clock.mono_ms()),
             began: Instant::now(),
+            since: Instant::now(),
+            last_ms: Self::last_ms(shared, accepted.format),
+            opening: None,
             counted: Traffic::default(),
         }
     }
@@ -119,15 +163,22 @@ impl Connection {
         let mut effects = Vec::new();
         self.enter(&mut effects);
         let end = loop {
-            let around = self.worker.shared.around(self.format);
-            let want_read = self.session.wants_frames(&around)
-                && self.entering.is_over()
-                && !self.handle.outbox.is_full();
-            let event = poll_fn(|cx| self.link.poll(cx, &self.handle.outbox, want_read)).await;
+            let want_read = self.wants_frames();
+            let event = poll_fn(|cx| {
+                let event = self.link.poll(cx, &self.handle.outbox, want_read);
+                if event.is_pending() {
+                    self.note_written();
+                }
+                event
+            });
+            let event = event.await;
             match event {
                 LinkEvent::Frame(frame) => self.frame(frame, &mut effects),
                 LinkEvent::Woken => self.woken(&mut effects),
                 LinkEvent::Drained => self.handle.room.notify_waiters(),
+                LinkEvent::Closed(Closed::Violation(violation)) => {
+                    break self.refuse(violation);
+                }
                 LinkEvent::Closed(closed) => break End::of(&closed),
             }
             if let Some(request) = self.closing.take() {
@@ -138,11 +189,18 @@ impl Connection {
                 };
             }
         };
+        if end.initiator == Initiator::Client {
+            self.note_farewell();
+        }
         let client_code = (end.initiator == Initiator::Client).then_some(end.code);
         self.step(Input::Ended { client_code }, &mut effects);
+        self.say_gone();
         self.clear_up();
         self.handle.room.notify_waiters();
         self.count_end(end);
+        if end.initiator == Initiator::Server && end.code == End::CUT {
+            return;
+        }
         // A peer that does not answer the close frame is dropped.
         drop(tokio::time::timeout(CLOSE_DEADLINE, poll_fn(|cx| self.link.poll_finish(cx))).await);
     }
@@ -151,6 +209,7 @@ impl Connection {
         if manner::any_frame_is_alive(self.format) {
             self.step(Input::Alive, effects);
         }
+        self.note_alive();
         let wire = match (&frame, carries(self.format)) {
             (Inbound::Binary(bytes), _) if self.relays_binary() => Wire::Binary(bytes),
             (Inbound::Text(text), WireKind::Text) => Wire::Text(text.as_str()),
@@ -167,22 +226,39 @@ impl Connection {
                 return;
             }
         };
+        self.session.weigh(weight_of(&frame));
         let decoded = self.talk.decode(self.format, wire);
+        let decoded = decoded.and_then(|command| self.check(command));
         self.count_frame(&frame);
         drop(frame);
         match decoded {
             Ok(command) => {
+                self.note_ack(&command);
                 if let Some(command) = self.meant(command, effects) {
                     self.step(Input::Command(command), effects);
                 }
             }
-            Err(refused) => self.step(Input::Malformed(refused), effects),
+            Err(refused) if self.is_unsupported(&refused) => {
+                self.tell(&Event::Refused(refused));
+                self.step(Input::Disconnect(CloseReason::UnsupportedVersion), effects);
+            }
+            Err(refused) => {
+                if refused.code == Code::Forbidden {
+                    let session = self.session.id();
+                    tracing::info!(%session, "a message in the name of another client was refused");
+                }
+                self.step(Input::Malformed(refused), effects);
+            }
         }
     }
 
     fn woken(&mut self, effects: &mut Vec<Effect>) {
         for input in self.handle.take_mail() {
-            let failed = self.joined(&input);
+            let failed = self.joined(&input).or_else(|| self.confirmed(&input));
+            self.ask_for_response(&input);
+            self.count_opening(&input);
+            self.trace_opening(&input);
+            self.admitted(effects);
             if matches!(input, Input::Tick) {
                 self.look_after(effects);
                 self.tick(effects);
@@ -200,15 +276,6 @@ impl Connection {
         }
     }
 
-    /// The pong is queued already; here it is only judged how many come.
-    fn control_frame(&mut self, effects: &mut Vec<Effect>) {
-        let now_ms = self.worker.shared.clock.mono_ms();
-        let (rate, burst) = (CONTROL_FRAMES_PER_SECOND, CONTROL_FRAMES_BURST);
-        if self.control.take(1000, rate, burst, now_ms).is_err() {
-            self.step(Input::Disconnect(CloseReason::Policy), effects);
-        }
-    }
-
     /// What only time shows: a message that never ends.
     fn look_after(&mut self, effects: &mut Vec<Effect>) {
         let unfinished = self.link.unfinished();
@@ -216,6 +283,7 @@ impl Connection {
             self.step(Input::Disconnect(CloseReason::Policy), effects);
         }
         self.unfinished = unfinished;
+        self.look_at_age();
         self.count_traffic();
     }
 
@@ -247,9 +315,23 @@ impl Connection {
 
     /// Tells the client in its own form.
     pub(crate) fn tell(&self, event: &Event) {
-        if let Some(frame) = encode(self.format, event) {
+        let unix_ms = self.worker.shared.clock.now().unix_ms;
+        if let Some(frame) = self.talk.encode(self.format, event, unix_ms) {
             self.handle.outbox.push_control(frame);
         }
+        // Where the answer to a resume has no place for what is gone, it is told apart.
+        if let (Format::Conversation, Event::Resumed { gaps, .. }) = (self.format, event) {
+            for gap in gaps {
+                self.tell(&Event::Gap(gap.clone()));
+            }
+        }
+    }
+
+    /// A client of a version that is not served (S2-03).
+    fn is_unsupported(&self, refused: &Refused) -> bool {
+        self.format == Format::Conversation
+            && self.session.is_waiting()
+            && refused.code == Code::Unsupported
     }
 
     pub(crate) fn close(&mut self, request: CloseRequest) {
@@ -263,8 +345,27 @@ impl Connection {
         }
     }
 
+    /// The client broke the framing: it is told in its own form, then with the close code.
+    fn refuse(&mut self, violation: Violation) -> End {
+        self.tell(&Event::Closing {
+            reason: violation.reason,
+            resume: self.attached.is_some(),
+            retry_after_ms: None,
+        });
+        let (code, _) = closing(self.format, violation.reason);
+        self.link
+            .start_close(&self.handle.outbox, code, violation.detail);
+        End {
+            initiator: Initiator::Server,
+            code,
+        }
+    }
+
     fn say_goodbye(&mut self, request: CloseRequest) -> u16 {
         let CloseRequest { reason, resume } = request;
+        if manner::cuts(self.format, reason) {
+            return End::CUT;
+        }
         self.tell(&Event::Closing {
             reason,
             resume,
@@ -273,80 +374,5 @@ impl Connection {
         let (code, text) = closing(self.format, reason);
         self.link.start_close(&self.handle.outbox, code, text);
         code
-    }
-}
-
-/// How a connection ended.
-#[derive(Clone, Copy, Debug)]
-struct End {
-    initiator: Initiator,
-    code: u16,
-}
-
-impl End {
-    const fn of(closed: &Closed) -> Self {
-        match closed {
-            Closed::Peer { code, .. } => {
-                let code = match code {
-                    Some(code) => *code,
-                    None => 1005,
-                };
-                Self {
-                    initiator: Initiator::Client,
-                    code,
-                }
-            }
-            Closed::Violation(violation) => Self {
-                initiator: Initiator::Server,
-                code: violation.reason.code(),
-            },
-            Closed::Gone(_) => Self {
-                initiator: Initiator::Network,
-                code: 1006,
-            },
-        }
-    }
-}
-
-impl Connection {
-    fn shared(&self) -> &Shared {
-        &self.worker.shared
-    }
-
-    fn count_frame(&self, frame: &Inbound) {
-        let metrics = &self.shared().metrics.socket;
-        let (opcode, bytes) = match frame {
-            Inbound::Text(text) => (Opcode::Text, text.len()),
-            Inbound::Binary(bytes) => (Opcode::Binary, bytes.len()),
-            Inbound::Ping | Inbound::Pong => return,
-        };
-        metrics.frames.at((Direction::In, opcode)).inc();
-        metrics.messages.at((Direction::In, self.format)).inc();
-        metrics.message_size.at(Direction::In).observe(bytes as f64);
-    }
-
-    fn count_traffic(&mut self) {
-        let traffic = self.link.traffic();
-        let bytes = &self.shared().metrics.socket.bytes;
-        bytes
-            .at(Direction::In)
-            .inc_by(traffic.bytes_read - self.counted.bytes_read);
-        bytes
-            .at(Direction::Out)
-            .inc_by(traffic.bytes_written - self.counted.bytes_written);
-        self.counted = traffic;
-    }
-
-    fn count_end(&mut self, end: End) {
-        self.count_traffic();
-        let metrics = &self.shared().metrics.socket;
-        metrics.connections.at(self.format).dec();
-        metrics
-            .connections_closed
-            .at((end.initiator, CloseCode::of(end.code)))
-            .inc();
-        metrics
-            .connection_duration
-            .observe(self.began.elapsed().as_secs_f64());
     }
 }

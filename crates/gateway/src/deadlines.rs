@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn a_deadline_that_moved_is_not_told_early_and_one_that_passed_is_told() {
         let mut deadlines = Deadlines::default();
-        let handle = Arc::new(Handle::new(1000));
+        let handle = Arc::new(Handle::new(1000, false));
         handle.set_deadline(1000);
         deadlines.watch(&handle);
         handle.set_deadline(5000);

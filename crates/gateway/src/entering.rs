@@ -40,7 +40,10 @@ impl Connection {
             Format::Room => true,
             Format::SparkJson | Format::SparkMsgPack | Format::Conversation | Format::Chat => false,
         };
-        self.entering.joining = self.room.is_some();
+        self.entering.joining = self.room.is_some() || self.format == Format::Chat;
+        if self.format == Format::Chat {
+            self.knock();
+        }
         if at_once {
             self.step(Input::Command(topics::connect()), effects);
         }
@@ -103,8 +106,9 @@ impl Connection {
         if let Some(command) = self.entering.held.take() {
             return Some(Input::Command(*command));
         }
-        let place = self.room.take()?;
-        let echo = self.worker.shared.settings.room.echo == RoomEcho::ViaRoom;
+        let place = self.room.take().or_else(|| self.inbox_place())?;
+        let echo = self.format == Format::Chat
+            || self.worker.shared.settings.room.echo == RoomEcho::ViaRoom;
         let command = room::join(&place.topic, place.since, echo);
         Some(Input::Command(command))
     }

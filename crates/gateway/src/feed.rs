@@ -5,30 +5,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sparkway_hub::BatchBuilder;
-use sparkway_metrics::{BusResult, RepairResult};
-use sparkway_protocol::{Entry, MessageId, Partition, TopicName};
+use sparkway_metrics::RepairResult;
+use sparkway_protocol::{Entry, Ephemeral, MessageId, Partition, TopicName};
 use sparkway_store::feed::FeedRequest;
+use sparkway_store::planted::Defect;
 use sparkway_store::{Feed, FeedEvent, Hole, Page, Want};
-use sparkway_topic::{Part, Verdict, Window, merge, missing_before};
+use sparkway_topic::{Part, PresenceDiff, Verdict, Window, merge, missing_before};
 
-use crate::clock::unix_ms;
+use crate::looks::Looks;
 use crate::shared::{Lot, Shared};
-use crate::worker::FanOut;
+use crate::trace::{Begun, SpanKind};
+use crate::worker::{FanOut, Worker};
 
-/// Events taken per wake-up: what comes together goes out together.
-const EVENTS_PER_TURN: usize = 256;
-/// Entries read per topic and page of a repair.
-const REPAIR_PAGE: usize = 256;
-/// The same after the store did not answer in time.
-const REPAIR_PAGE_MIN: usize = 4;
-/// Topics read in one call of a repair.
-const REPAIR_TOPICS: usize = 64;
 /// Longest pause between two attempts to read the log.
 const REPAIR_PAUSE: Duration = Duration::from_millis(250);
-/// How long a topic without subscribers stays live, for those who come back.
-const LINGER_MS: u64 = 30_000;
-/// How often topics without subscribers are looked for.
-const LINGER_TICK: Duration = Duration::from_secs(5);
+
+/// How often it is told who came and left, and about how many users of one topic: a crowd that
+/// comes back is told as 1,000 users per second.
+const PRESENCE_TURN: Duration = Duration::from_millis(100);
+const PRESENCE_PER_TURN: usize = 100;
 
 /// Reads the feed of one partition for as long as the node lives. Its end is the node's end: the
 /// clients of a deaf node must resume elsewhere.
@@ -36,6 +31,16 @@ pub(crate) struct Reader {
     shared: Arc<Shared>,
     partition: Partition,
     batch: BatchBuilder,
+    /// The worker of the reader's own thread, and which one it is.
+    own: Option<(usize, Arc<Worker>)>,
+    /// Deliveries of the last batch on this thread.
+    width: u64,
+    /// The defect [`Defect::RepairGoesOn`]: what is to be read when other things have gone on.
+    put_off: Option<MessageId>,
+    /// Who came and left, and is still to be told.
+    presence: PresenceDiff,
+    /// What is handed on was read from the log.
+    repairing: bool,
 }
 
 impl Reader {
@@ -44,29 +49,67 @@ impl Reader {
             shared: Arc::clone(shared),
             partition,
             batch: BatchBuilder::new(partition, position),
+            own: None,
+            width: 0,
+            put_off: None,
+            presence: PresenceDiff::default(),
+            repairing: false,
         }
+    }
+
+    /// Hands everything to the worker of the thread it runs on without a detour: the answer to a
+    /// publish and the message itself then leave in one write.
+    pub(crate) fn beside(mut self, at: usize, worker: &Arc<Worker>) -> Self {
+        self.own = Some((at, Arc::clone(worker)));
+        self
     }
 
     /// # Cancel safety
     /// Not safe to resume: a reader is dropped only with its node.
     pub(crate) async fn run(mut self, mut feed: Feed) {
-        let mut events = Vec::with_capacity(EVENTS_PER_TURN);
-        let mut linger = tokio::time::interval(LINGER_TICK);
+        let sizes = self.shared.sizes;
+        let mut events = Vec::with_capacity(sizes.feed_turn);
+        let mut linger = tokio::time::interval(Duration::from_millis(sizes.linger_tick_ms));
         linger.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut turns = tokio::time::interval(PRESENCE_TURN);
+        turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            // Order: entries first; topics are let go only when nothing else is to be done.
+            // Order: presence has few turns, which entries must not take; topics are let go only
+            // when nothing else is to be done.
             tokio::select! {
                 biased;
-                count = feed.events.recv_many(&mut events, EVENTS_PER_TURN) => {
+                _ = turns.tick(), if !self.presence.is_empty() => self.tell_presence().await,
+                count = feed.events.recv_many(&mut events, sizes.feed_turn) => {
                     if count == 0 {
                         return;
                     }
+                    let clock = self.put_off.take();
                     for event in events.drain(..) {
                         self.take(event).await;
                     }
+                    self.gather(&mut feed, sizes.feed_turn).await;
                     self.flush().await;
+                    if let Some(clock) = clock {
+                        self.restored(clock).await;
+                    }
                 }
                 _ = linger.tick() => self.forget_idle(),
+            }
+        }
+    }
+
+    /// Before many connections are written to: takes what other connections are about to publish,
+    /// so that it leaves in the same writes. No timer: when nothing more comes, nothing is delayed
+    /// by more than two looks at the sockets.
+    async fn gather(&mut self, feed: &mut Feed, most: usize) {
+        let mut looks = Looks::new(self.width, most);
+        while looks.go_on() {
+            tokio::task::yield_now().await;
+            while let Ok(event) = feed.events.try_recv() {
+                self.take(event).await;
+                if !looks.found() {
+                    return;
+                }
             }
         }
     }
@@ -77,9 +120,27 @@ impl Reader {
 
     async fn take(&mut self, event: FeedEvent) {
         match event {
+            FeedEvent::Entry(_) if Defect::NoBackLink.shows(50) => {}
             FeedEvent::Entry(entry) => self.entry(entry).await,
-            FeedEvent::Ephemeral(message) => self.batch.ephemeral(message),
+            FeedEvent::Ephemeral(message) if self.is_canary(&message) => {}
+            FeedEvent::Ephemeral(message) => {
+                self.shared.taps.ephemeral(&message);
+                self.batch.ephemeral(message);
+            }
+            FeedEvent::Presence(change) if change.topic.is_reserved() => {
+                if let Some(application) = &self.shared.sites.chat {
+                    application.changed(&change);
+                }
+            }
+            FeedEvent::Presence(change) => {
+                if !self.presence.note(change) {
+                    self.shared.metrics.presence.untold.inc();
+                }
+            }
             FeedEvent::Live { topic, tip, since } => self.live(&topic, tip, since).await,
+            FeedEvent::Restored { clock } if Defect::RepairGoesOn.is_planted() => {
+                self.put_off = Some(clock);
+            }
             FeedEvent::Restored { clock } => self.restored(clock).await,
             FeedEvent::Rewound(hole) => self.rewound(hole).await,
         }
@@ -87,31 +148,27 @@ impl Reader {
 
     async fn entry(&mut self, entry: Arc<Entry>) {
         let verdict = self.lot().and_then(|lot| lot.log().judge(&entry));
-        self.count(&entry, verdict);
+        self.shared.count_heard(self.partition, &entry, verdict);
         match verdict {
             Some(Verdict::InOrder | Verdict::Rewound) => self.hand_on(entry),
+            Some(Verdict::Hole { .. }) if Defect::NoBackLink.is_planted() => self.hand_on(entry),
             Some(Verdict::Hole { after }) => self.repair(entry, after).await,
             Some(Verdict::Duplicate) | None => {}
         }
     }
 
-    fn count(&self, entry: &Entry, verdict: Option<Verdict>) {
-        let metrics = &self.shared.metrics.store;
-        let label = match verdict {
-            Some(Verdict::InOrder | Verdict::Rewound) => BusResult::Delivered,
-            Some(Verdict::Duplicate) => BusResult::Duplicate,
-            Some(Verdict::Hole { .. }) => BusResult::Gap,
-            None => BusResult::NoSubscriber,
-        };
-        metrics.bus_messages.at(label).inc();
-        let lag_ms = unix_ms().saturating_sub(entry.id.unix_ms());
-        metrics.bus_lag.observe(lag_ms as f64 / 1000.0);
+    fn is_canary(&self, message: &Ephemeral) -> bool {
+        let canary = self.lot().and_then(|lot| lot.canary.get());
+        canary.is_some_and(|canary| canary.hears(message, self.shared.clock.mono_ms()))
     }
 
     fn hand_on(&mut self, entry: Arc<Entry>) {
         if let Some(lot) = self.lot() {
-            lot.log().push(Arc::clone(&entry));
+            let mut log = lot.log();
+            self.shared.check_entry(log.last(&entry.topic), &entry);
+            log.push(Arc::clone(&entry));
         }
+        self.shared.taps.entry(&entry);
         self.batch.entry(entry);
     }
 
@@ -145,15 +202,21 @@ impl Reader {
         );
         self.flush().await;
         let began = Instant::now();
+        let span = Begun::new("gap repair", SpanKind::Internal, None);
         let metrics = self.shared.metrics.topic.clone();
         metrics.gaps_open.inc();
         let topic = entry.topic.clone();
+        self.repairing = true;
         self.catch_up(vec![(topic, after)], entry.id).await;
+        self.repairing = false;
         metrics.gaps_open.dec();
         metrics.gap_repairs.at(RepairResult::Ok).inc();
         metrics
             .gap_repair_duration
             .observe(began.elapsed().as_secs_f64());
+        if let Some(tracing) = &self.shared.tracing {
+            tracing.repaired(span, after, &entry);
+        }
         let verdict = self.lot().and_then(|lot| lot.log().judge(&entry));
         if !matches!(verdict, Some(Verdict::Duplicate) | None) {
             self.hand_on(entry);
@@ -166,12 +229,18 @@ impl Reader {
             .lot()
             .map(|lot| lot.log().live_topics())
             .unwrap_or_default();
-        self.catch_up(topics, clock).await;
+        if !Defect::NoRepair.is_planted() {
+            self.catch_up(topics, clock).await;
+        }
         self.batch.reached(clock);
         if let Some(lot) = self.lot() {
             lot.log().reached(clock);
         }
         self.flush_always().await;
+        // The server may be another one, that knows no more of the last claims.
+        let (shared, partition) = (Arc::clone(&self.shared), self.partition);
+        let check = async move { shared.check_ownership(Some(partition)).await };
+        self.shared.tasks.spawn(check);
     }
 
     /// Reads all topics from their last ids up to `bound`, merges them, hands them on.
@@ -180,7 +249,7 @@ impl Reader {
         while !cursors.is_empty() {
             let mut parts = Vec::with_capacity(cursors.len());
             let mut more = Vec::new();
-            for chunk in cursors.chunks(REPAIR_TOPICS) {
+            for chunk in cursors.chunks(self.shared.sizes.repair_topics) {
                 let wants: Vec<Want> = chunk
                     .iter()
                     .map(|(topic, after)| Want {
@@ -217,7 +286,7 @@ impl Reader {
     /// Reads until the store answers: nothing may be handed on before.
     async fn read(&self, wants: Vec<Want>) -> Vec<Page> {
         let mut pause = Duration::from_millis(10);
-        let mut limit = REPAIR_PAGE;
+        let mut limit = self.shared.sizes.repair_page;
         loop {
             match self
                 .shared
@@ -231,21 +300,25 @@ impl Reader {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(REPAIR_PAUSE);
                     // What was too much for one answer must not be asked for ever.
-                    limit = (limit / 2).max(REPAIR_PAGE_MIN);
+                    limit = (limit / 2).max(self.shared.sizes.repair_page_min);
                 }
             }
         }
     }
 
     /// What the log no longer has is told to everybody who should have received it.
-    async fn tell_gap(&self, topic: &TopicName, after: MessageId, page: &Page) {
+    async fn tell_gap(&mut self, topic: &TopicName, after: MessageId, page: &Page) {
         let first = page.entries.first().map(AsRef::as_ref);
         let age_ms = self.shared.retention(topic).age_ms;
         let window = Window {
-            now_ms: unix_ms(),
+            now_ms: self.shared.clock.unix_ms(),
             age_ms,
         };
         if let Some(gap) = missing_before(topic, after, first, after, window) {
+            // Before it is told: whoever resumes from now on finds the gap in the log.
+            if let (Some(lot), Some(first)) = (self.lot(), first) {
+                lot.log().restart(topic, first.prev);
+            }
             self.shared
                 .metrics
                 .topic
@@ -254,6 +327,13 @@ impl Reader {
                 .inc();
             self.send(&FanOut::Gap(gap)).await;
         }
+    }
+
+    async fn tell_presence(&mut self) {
+        for (topic, changes) in self.presence.take(PRESENCE_PER_TURN) {
+            self.batch.presence(topic, changes);
+        }
+        self.flush().await;
     }
 
     async fn rewound(&mut self, hole: Hole) {
@@ -269,14 +349,22 @@ impl Reader {
 
     async fn flush_always(&mut self) {
         let batch = self.batch.take();
-        self.send(&FanOut::Batch(batch)).await;
+        let item = if self.repairing {
+            FanOut::Repaired(batch)
+        } else {
+            FanOut::Batch(batch)
+        };
+        self.send(&item).await;
     }
 
     /// To every worker. Waits for a worker that is behind: its sessions must see everything, and
     /// the feed's own bound tells the store.
-    async fn send(&self, item: &FanOut) {
-        for inlet in &self.shared.inlets {
-            inlet.send(item.clone()).await;
+    async fn send(&mut self, item: &FanOut) {
+        for (at, inlet) in self.shared.inlets.iter().enumerate() {
+            match &self.own {
+                Some((own, worker)) if *own == at => self.width = worker.take(item),
+                Some(_) | None => inlet.send(item.clone()).await,
+            }
         }
     }
 
@@ -286,7 +374,7 @@ impl Reader {
         let Some(lot) = self.lot() else { return };
         let idle = lot
             .log()
-            .begin_forgetting(self.shared.clock.mono_ms(), LINGER_MS);
+            .begin_forgetting(self.shared.clock.mono_ms(), self.shared.sizes.linger_ms);
         if idle.is_empty() {
             return;
         }

@@ -1,8 +1,9 @@
 //! How the rest of the node reaches one connection's task.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use sparkway_hooks::ask;
 use sparkway_session::Input;
 use sparkway_socket::Outbox;
 use tokio::sync::Notify;
@@ -11,6 +12,8 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub(crate) outbox: Arc<Outbox>,
+    /// Whether the client takes deflated messages.
+    pub(crate) deflates: bool,
     mailbox: Mutex<Vec<Input>>,
     /// When the session wants a tick, in monotonic milliseconds. Read by the worker's deadlines.
     deadline_ms: AtomicU64,
@@ -18,16 +21,20 @@ pub(crate) struct Handle {
     watched_ms: AtomicU64,
     /// Told when the outbox has room again, and when the connection ends.
     pub(crate) room: Notify,
+    /// What hooks are shown of the client; nothing where there are none.
+    pub(crate) shown: OnceLock<Box<ask::Client>>,
 }
 
 impl Handle {
-    pub(crate) fn new(outbox_bytes: usize) -> Self {
+    pub(crate) fn new(outbox_bytes: usize, deflates: bool) -> Self {
         Self {
+            deflates,
             outbox: Arc::new(Outbox::new(outbox_bytes)),
             mailbox: Mutex::default(),
             deadline_ms: AtomicU64::new(u64::MAX),
             watched_ms: AtomicU64::new(u64::MAX),
             room: Notify::new(),
+            shown: OnceLock::new(),
         }
     }
 

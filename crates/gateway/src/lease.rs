@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sparkway_metrics::{NodeState, SessionState};
 use sparkway_store::{NodeLease, StoreError};
 
 use crate::clock::millis;
@@ -19,18 +18,34 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// Sessions per sweep and partition.
 const SWEEP_BATCH: usize = 200;
 
-/// Takes the lease, or renews it.
+/// Takes the lease, or renews it. Once it is given up, nothing is written any more.
 ///
 /// # Errors
 /// The store does not answer; sessions opened without a lease count as those of a dead node.
 pub(crate) async fn take(shared: &Shared) -> Result<(), StoreError> {
+    let Ok(_turn) = shared.lease_turn.acquire().await else {
+        return Ok(());
+    };
     let lease = NodeLease {
         node: shared.id.clone(),
         connections: shared.connections(),
-        spare_accepts_per_second: shared.settings.drain.max_rate,
-        draining: *shared.phase.borrow() >= Phase::Closing,
+        spare_accepts_per_second: shared.spare_accepts(),
+        // From the first word on: whoever begins to close must know of all others.
+        draining: *shared.phase.borrow() >= Phase::Unready,
     };
     shared.store.lease(lease, millis(LEASE)).await
+}
+
+/// Gives the lease up. A renewal that is under way ends before, and none follows: it would keep a
+/// node that is gone among those that drain until it runs out.
+///
+/// # Errors
+/// The store does not answer; the lease runs out by itself.
+pub(crate) async fn give_up(shared: &Shared) -> Result<(), StoreError> {
+    let turn = shared.lease_turn.acquire().await;
+    shared.lease_turn.close();
+    drop(turn);
+    shared.store.release(shared.id.clone()).await
 }
 
 /// Renews the lease for as long as the node lives.
@@ -41,55 +56,16 @@ pub(crate) async fn renew(shared: Arc<Shared>) {
     loop {
         // A node that begins to drain says so at once: the pace of all depends on it.
         tokio::select! {
+            biased;
             _ = ticks.tick() => {}
             changed = phase.changed() => if changed.is_err() { return },
         }
         if *shared.phase.borrow() == Phase::Done {
             return;
         }
-        shared.measure().await;
+        shared.ask_store().await;
         if let Err(error) = take(&shared).await {
             tracing::warn!(%error, "lease not renewed");
-        }
-    }
-}
-
-impl Shared {
-    /// Brings the gauges up to date that nobody counts on the way.
-    async fn measure(&self) {
-        let metrics = &self.metrics;
-        let sessions = i64::try_from(self.registry.len()).unwrap_or(i64::MAX);
-        metrics
-            .session
-            .sessions
-            .at(SessionState::Attached)
-            .set(sessions);
-        let (mut topics, mut bytes) = (0, 0);
-        for lot in &self.lots {
-            let log = lot.log();
-            topics += log.len();
-            bytes += log.bytes();
-        }
-        metrics
-            .hub
-            .topics
-            .set(i64::try_from(topics).unwrap_or(i64::MAX));
-        metrics
-            .topic
-            .ring_bytes
-            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
-        let limit = self.settings.limits.connections.unwrap_or(0);
-        metrics.socket.connection_limit.set(i64::from(limit));
-        if let Ok(nodes) = self.store.nodes().await {
-            let draining = nodes.iter().filter(|node| node.draining).count();
-            let ready = nodes.len() - draining;
-            let nodes = &metrics.node.cluster_nodes;
-            nodes
-                .at(NodeState::Ready)
-                .set(i64::try_from(ready).unwrap_or(i64::MAX));
-            nodes
-                .at(NodeState::Draining)
-                .set(i64::try_from(draining).unwrap_or(i64::MAX));
         }
     }
 }
@@ -102,14 +78,19 @@ pub(crate) async fn sweep(shared: Arc<Shared>) {
     loop {
         ticks.tick().await;
         for partition in shared.layout.iter() {
+            shared.sweep_presence(partition, SWEEP_BATCH).await;
             loop {
-                match shared.store.sweep(partition, window_ms, SWEEP_BATCH).await {
-                    Ok(expired) if expired.len() >= SWEEP_BATCH => {}
-                    Ok(_) => break,
+                let swept = shared.store.sweep(partition, window_ms, SWEEP_BATCH);
+                let expired = match swept.await {
+                    Ok(expired) => expired.len(),
                     Err(error) => {
                         tracing::debug!(%error, "sweep skipped");
                         break;
                     }
+                };
+                shared.metrics.session.expired.inc_by(expired as u64);
+                if expired < SWEEP_BATCH {
+                    break;
                 }
             }
         }

@@ -4,27 +4,36 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use sparkway_socket::{AcceptSettings, Acceptor};
-use tokio::runtime::Handle as Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::InternalRoutes;
+use crate::certificates::Certificates;
+use crate::pace::Runtime;
 use crate::routes::{PublicRoutes, SpawnOn};
 use crate::shared::Shared;
 use crate::tasks::Tasks;
 use crate::worker::Worker;
 
-/// Accepts clients on a worker's runtime until told to stop.
+/// Accepts clients on a worker's runtime until told to stop, with TLS where there is a certificate.
 pub(crate) fn accept(
     worker: &Arc<Worker>,
     runtime: &Runtime,
-    listener: TcpListener,
+    (listener, certificates): (TcpListener, Option<&Certificates>),
     accepting: &CancellationToken,
 ) {
     let routes = Arc::new(PublicRoutes {
         worker: Arc::clone(worker),
     });
     let spawn = SpawnOn(worker.shared.tasks.clone());
-    let acceptor = Acceptor::new(AcceptSettings::default(), routes, spawn);
+    let settings = AcceptSettings {
+        handshake_deadline: worker.shared.settings.limits.handshake_timeout,
+        handshakes: worker.shared.guests.handshakes_max,
+        ..AcceptSettings::default()
+    };
+    let mut acceptor = Acceptor::new(settings, routes, spawn);
+    if let Some(certificates) = certificates {
+        acceptor = acceptor.with_tls(Arc::clone(&certificates.tls));
+    }
     let accepting = accepting.clone();
     runtime.spawn(async move {
         if let Err(error) = acceptor.run(listener, accepting).await {
@@ -44,7 +53,11 @@ pub(crate) fn serve_internal(
         shared: Arc::clone(shared),
     });
     let spawn = SpawnOn(Tasks::default());
-    let acceptor = Acceptor::new(AcceptSettings::default(), routes, spawn);
+    let settings = AcceptSettings {
+        handshakes: shared.guests.handshakes_max,
+        ..AcceptSettings::default()
+    };
+    let acceptor = Acceptor::new(settings, routes, spawn);
     let running = running.clone();
     runtime.spawn(async move {
         if let Err(error) = acceptor.run(listener, running).await {

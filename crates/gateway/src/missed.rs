@@ -5,7 +5,7 @@ use sparkway_protocol::{MessageId, TopicName};
 use sparkway_store::{StoreError, Want};
 
 use crate::attached::Attached;
-use crate::catchup::{Gathered, Lane, PAGE};
+use crate::catchup::{Gathered, Lane};
 use crate::reads::Wish;
 
 impl Attached {
@@ -60,7 +60,7 @@ impl Attached {
                     after,
                 },
                 bound,
-                limit: PAGE,
+                limit: shared.sizes.page,
             };
             let read = lot.reads.page(&shared.store, lane.partition, wish).await?;
             let entries = &read.page.entries;

@@ -4,28 +4,27 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use arc_swap::ArcSwap;
-use sparkway_auth::Verifier;
-use sparkway_hub::{LogBounds, PartitionLog, Positions};
-use sparkway_metrics::Metrics;
-use sparkway_protocol::{Format, MessageId, NodeId, Partition};
-use sparkway_session::{TokenKey, Tokens};
-use sparkway_socket::listen;
-use sparkway_socket::origin::{InvalidOriginPattern, OriginPattern};
-use sparkway_store::{Feed, SharedStore, StoreError};
-use tokio::sync::{mpsc, watch};
+use sparkway_auth::{Revocation, Revoked};
+use sparkway_metrics::{Metrics, Shape};
+use sparkway_protocol::NodeId;
+use sparkway_socket::origin::InvalidOriginPattern;
+use sparkway_socket::{TlsError, listen};
+use sparkway_store::{SharedStore, StoreError};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Clock, millis};
+use crate::application::Host;
+use crate::certificates::Certificates;
 use crate::drain::{self, Phase};
-use crate::feed::Reader;
+use crate::effect::follow_lobby;
+use crate::gauges::Gauges;
 use crate::listeners::{accept, serve_internal};
+use crate::parts::{Kit, Parts};
 use crate::settings::Settings;
-use crate::shared::{Lot, Shared};
-use crate::tasks::Tasks;
+use crate::shared::Shared;
+use crate::site::Sites;
 use crate::threads::{Thread, on};
-use crate::worker::{FanOut, Inlet, Worker};
-use crate::{control, lease, manner};
+use crate::worker::Worker;
+use crate::{key_sets, lease, rebalance, revoking, telling};
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +43,12 @@ pub enum StartError {
     /// A key for tokens cannot be used.
     #[error(transparent)]
     Key(#[from] sparkway_auth::KeyError),
+    /// Certificate or key of the public listener cannot be used.
+    #[error("server.tls: {0}")]
+    Tls(#[from] TlsError),
+    /// The authorities for requests to backends cannot be used.
+    #[error("outbound.ca_file: {0}")]
+    Outbound(#[from] sparkway_outbound::SetupError),
     /// A pattern of `server.allowed_origins` is none.
     #[error("server.allowed_origins: {0}")]
     Origin(InvalidOriginPattern),
@@ -63,6 +68,7 @@ pub struct Node {
     threads: Vec<JoinHandle<()>>,
     accepting: CancellationToken,
     running: CancellationToken,
+    certificates: Option<Certificates>,
     public: SocketAddr,
     internal: SocketAddr,
 }
@@ -87,7 +93,27 @@ impl Node {
         store: SharedStore,
         workers: usize,
     ) -> Result<Self, StartError> {
+        Self::start_with(settings, store, workers, Sites::default()).await
+    }
+
+    /// As [`Node::start`], with pages and interfaces added to its listeners.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, nothing is left running.
+    pub async fn start_with(
+        settings: Settings,
+        store: SharedStore,
+        workers: usize,
+        sites: Sites,
+    ) -> Result<Self, StartError> {
         let listeners = Listeners::bind(&settings)?;
+        let certificates = match &settings.server.tls {
+            Some(tls) => Some(Certificates::load(tls).await?),
+            None => None,
+        };
         let running = CancellationToken::new();
         let stop = running.clone().drop_guard();
         let workers = match workers {
@@ -101,33 +127,64 @@ impl Node {
             return Err(std::io::Error::other("no thread").into());
         };
         let (public, internal) = listeners.addresses()?;
-        let (node, parts) = Parts::gather(settings, store, &threads, workers).await?;
-        lease::take(&node).await?;
+        let metrics = metrics_of(&settings, &store, workers);
+        let (node, parts) = Box::pin(Parts::gather(
+            settings,
+            store,
+            &threads,
+            Kit::with(sites, metrics),
+        ))
+        .await?;
+        prepare(&node).await?;
         let workers = parts.run(&node, &threads);
+        node.open_sites();
+        if let Some(chat) = node.sites.chat.clone() {
+            let host = Host::new(&node);
+            on(&threads, 0, async move { chat.begin(host) }).await?;
+            first.runtime.spawn(follow_lobby(Arc::clone(&node)));
+        }
         let accepting = CancellationToken::new();
         for (worker, thread) in workers.iter().zip(&threads) {
             accept(
                 worker,
                 &thread.runtime,
-                listeners.public.try_clone()?,
+                (listeners.public.try_clone()?, certificates.as_ref()),
                 &accepting,
             );
         }
+        if let Some(certificates) = certificates.clone() {
+            let reloads = node.metrics.socket.tls_reloads.clone();
+            admin.runtime.spawn(certificates.watch(reloads));
+        }
         serve_internal(&node, &admin.runtime, listeners.internal, &running);
-        first.runtime.spawn(lease::renew(Arc::clone(&node)));
-        first.runtime.spawn(lease::sweep(Arc::clone(&node)));
+        let runtimes = threads.iter().map(|thread| thread.runtime.metrics());
+        let gauges = Gauges::new(&node, runtimes.collect());
+        admin.runtime.spawn(gauges.watch());
+        accompany(&node, first);
         node.enter(Phase::Serving);
         stop.disarm();
-        let threads = threads.into_iter().map(|thread| thread.join).collect();
+        let threads = threads
+            .into_iter()
+            .filter_map(|thread| thread.join)
+            .collect();
         Ok(Self {
             shared: node,
             workers,
             threads,
             accepting,
             running,
+            certificates,
             public,
             internal,
         })
+    }
+
+    /// Looks at the certificate files of the public listener now: new connections get what is in
+    /// them, unless it cannot be used. No effect without TLS.
+    pub fn reload_certificate(&self) {
+        if let Some(certificates) = &self.certificates {
+            certificates.look_now();
+        }
     }
 
     /// Where clients connect.
@@ -154,6 +211,25 @@ impl Node {
         self.shared.connections()
     }
 
+    /// Revokes tokens on all nodes: their sessions end within a second and are not taken up again,
+    /// and no connection is made with them. `issued_until_ms` (Unix): tokens issued at or before
+    /// it, default now; `until_ms` (Unix): how long the revocation is kept, default as
+    /// `auth.revocation_keep` says. Answers what was revoked.
+    ///
+    /// # Errors
+    /// The store does not answer, or keeps too many already: repeat it.
+    ///
+    /// # Cancel safety
+    /// Dropped, other nodes may or may not have learnt of it; repeat it.
+    pub async fn revoke(
+        &self,
+        what: Revoked,
+        issued_until_ms: Option<u64>,
+        until_ms: Option<u64>,
+    ) -> Result<Revocation, StoreError> {
+        self.shared.revoke(what, issued_until_ms, until_ms).await
+    }
+
     /// Waits until a station that the node cannot live without has ended. Its clients sit
     /// connected and deaf: end the process, so that they resume elsewhere.
     ///
@@ -168,6 +244,36 @@ impl Node {
     /// # Cancel safety
     /// Dropped, the node ends at once, as if killed.
     pub async fn drain(self) {
+        self.drain_unless(std::future::pending()).await;
+    }
+
+    /// Waits until an operator wants the node to go.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn drain_wanted(&self) {
+        let mut wanted = self.shared.drain_wanted.subscribe();
+        // The sender lives as long as the node.
+        drop(wanted.wait_for(|wanted| *wanted).await);
+    }
+
+    /// As [`Node::drain`], for an operator: answers the node when it is wanted to stay after all,
+    /// which counts until it begins to close connections.
+    ///
+    /// # Cancel safety
+    /// Dropped, the node ends at once, as if killed.
+    pub async fn drain_or_stay(self) -> Option<Self> {
+        let mut wanted = self.shared.drain_wanted.subscribe();
+        let kept = async move {
+            if wanted.wait_for(|wanted| !*wanted).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let drained = self.drain_unless(kept).await;
+        (!drained).then_some(self)
+    }
+
+    async fn drain_unless(&self, kept: impl Future<Output = ()>) -> bool {
         let accepting = self.accepting.clone();
         let mut phase = self.shared.phase.subscribe();
         let stop_accepting = async move {
@@ -179,7 +285,13 @@ impl Node {
                 accepting.cancel();
             }
         };
-        tokio::join!(drain::drain(&self.shared), stop_accepting);
+        let draining = drain::drain(&self.shared, kept);
+        tokio::pin!(draining);
+        // Order does not matter: accepting ends by itself when the phase says so.
+        tokio::select! {
+            drained = &mut draining => drained,
+            () = stop_accepting => draining.await,
+        }
     }
 
     /// Ends the node at once, as if killed: nothing is written, nobody is told.
@@ -199,6 +311,42 @@ impl Drop for Node {
     }
 }
 
+/// What a node has to know and to have said before anybody is let in.
+async fn prepare(node: &Arc<Shared>) -> Result<(), StartError> {
+    lease::take(node).await?;
+    node.read_revocations().await?;
+    node.fetch_all_keys().await;
+    if node.tells() {
+        // Before the first session is opened here.
+        node.store.keep_events(node.matters());
+    }
+    Ok(())
+}
+
+/// Starts what goes on beside the connections for as long as the node lives.
+fn accompany(node: &Arc<Shared>, thread: &Thread) {
+    let runtime = &thread.runtime;
+    runtime.spawn(lease::renew(Arc::clone(node)));
+    runtime.spawn(lease::sweep(Arc::clone(node)));
+    runtime.spawn(rebalance::run(Arc::clone(node)));
+    runtime.spawn(revoking::reread(Arc::clone(node)));
+    for partition in node.layout.iter().filter(|_| node.tells()) {
+        runtime.spawn(telling::deliver(Arc::clone(node), partition));
+    }
+    for issuer in 0..key_sets::count(node) {
+        runtime.spawn(key_sets::follow(Arc::clone(node), issuer));
+    }
+}
+
+fn metrics_of(settings: &Settings, store: &SharedStore, workers: usize) -> Metrics {
+    let shape = Shape {
+        namespaces: settings.namespaces.keys().cloned().collect(),
+        shards: usize::from(store.partitions().count()),
+        workers,
+    };
+    Metrics::of(&shape, store.metrics())
+}
+
 impl Listeners {
     fn bind(settings: &Settings) -> Result<Self, StartError> {
         let bind =
@@ -211,169 +359,5 @@ impl Listeners {
 
     fn addresses(&self) -> std::io::Result<(SocketAddr, SocketAddr)> {
         Ok((self.public.local_addr()?, self.internal.local_addr()?))
-    }
-}
-
-/// What runs besides the connections.
-struct Parts {
-    feeds: Vec<(Partition, MessageId, Feed)>,
-    inlets: Vec<mpsc::Receiver<FanOut>>,
-    control: mpsc::Receiver<sparkway_store::Control>,
-    positions: Positions,
-}
-
-impl Parts {
-    /// Asks the store for what the node needs to know, on the threads that will use it.
-    async fn gather(
-        settings: Settings,
-        store: SharedStore,
-        threads: &[Thread],
-        workers: usize,
-    ) -> Result<(Arc<Shared>, Self), StartError> {
-        let verifier = Verifier::new(settings.auth.clone())?;
-        let origins = origins(&settings)?;
-        let secret = store.cluster_key().await?;
-        let layout = store.partitions();
-        let mut positions: Positions = Positions::default();
-        let mut lots = Vec::new();
-        let mut feeds = Vec::new();
-        for partition in layout.iter() {
-            let clock = store.clock(partition).await?;
-            if let Some(position) = positions.get_mut(partition.index()) {
-                *position = clock;
-            }
-            let feed = on(threads, partition.index() % workers.max(1), {
-                let store = Arc::clone(&store);
-                async move { store.feed(partition) }
-            })
-            .await?;
-            lots.push(Lot::new(
-                PartitionLog::new(clock, LogBounds::default()),
-                feed.handle.clone(),
-            ));
-            feeds.push((partition, clock, feed));
-        }
-        let id = match settings.server.node_id.clone() {
-            Some(id) => id,
-            None => random_node_id()?,
-        };
-        let control = on(threads, 0, {
-            let (store, id) = (Arc::clone(&store), id.clone());
-            async move { store.control(&id) }
-        })
-        .await?;
-        let (inlet_ends, inlets) = (0..workers).map(|_| Inlet::channel()).unzip();
-        let session = session_settings(&settings);
-        let shared = Arc::new(Shared {
-            id,
-            manners: Format::ALL
-                .map(|format| manner::session_settings(&session, &settings.room, format)),
-            session,
-            settings,
-            origins,
-            store,
-            layout,
-            tokens: Tokens::new(vec![TokenKey { id: 1, secret }]),
-            verifier: ArcSwap::from_pointee(verifier),
-            clock: Clock::start(),
-            lots,
-            inlets: inlet_ends,
-            registry: crate::registry::Registry::default(),
-            tasks: Tasks::default(),
-            metrics: Metrics::new(),
-            phase: watch::channel(Phase::Serving).0,
-            failed: CancellationToken::new(),
-            open: Arc::default(),
-            workers: std::sync::OnceLock::new(),
-        });
-        Ok((
-            shared,
-            Self {
-                feeds,
-                inlets,
-                control,
-                positions,
-            },
-        ))
-    }
-
-    /// Starts readers, appenders, hubs and the control channel.
-    fn run(self, shared: &Arc<Shared>, threads: &[Thread]) -> Vec<Arc<Worker>> {
-        let workers: Vec<Arc<Worker>> = self
-            .inlets
-            .iter()
-            .map(|_| Worker::new(shared, self.positions))
-            .collect();
-        let weak = workers.iter().map(Arc::downgrade).collect();
-        drop(shared.workers.set(weak));
-        for ((worker, inlet), thread) in workers.iter().zip(self.inlets).zip(threads) {
-            thread.runtime.spawn(Arc::clone(worker).fan_out(inlet));
-            thread.runtime.spawn(Arc::clone(worker).watch_deadlines());
-        }
-        for (partition, clock, feed) in self.feeds {
-            let at = partition.index() % workers.len().max(1);
-            let Some(thread) = threads.get(at) else {
-                continue;
-            };
-            let reader = Reader::new(shared, partition, clock);
-            let failed = shared.failed.clone();
-            thread.runtime.spawn(async move {
-                // Also when the reader panics: the guard is dropped with it.
-                let _failed = failed.drop_guard();
-                reader.run(feed).await;
-            });
-            let shared = Arc::clone(shared);
-            thread.runtime.spawn(async move {
-                let _failed = shared.failed.clone().drop_guard();
-                if let Some(lot) = shared.lot(partition) {
-                    lot.appender.run(partition, Arc::clone(&shared.store)).await;
-                }
-            });
-        }
-        if let Some(first) = threads.first() {
-            first
-                .runtime
-                .spawn(control::listen(Arc::clone(shared), self.control));
-        }
-        workers
-    }
-}
-
-fn origins(settings: &Settings) -> Result<Vec<OriginPattern>, StartError> {
-    settings
-        .server
-        .allowed_origins
-        .iter()
-        .map(|text| text.parse().map_err(StartError::Origin))
-        .collect()
-}
-
-/// Host name and 64 random bits: a restarted node is a new one.
-fn random_node_id() -> Result<NodeId, StartError> {
-    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
-    let host: String = host
-        .trim()
-        .chars()
-        .filter(|symbol| !symbol.is_control())
-        .take(32)
-        .collect();
-    let host = if host.is_empty() { "node" } else { &host };
-    NodeId::parse(&format!("{host}-{:016x}", rand::random::<u64>())).map_err(StartError::NodeId)
-}
-
-fn session_settings(settings: &Settings) -> sparkway_session::SessionSettings {
-    let (session, limits) = (&settings.session, &settings.limits);
-    sparkway_session::SessionSettings {
-        heartbeat_interval_ms: millis(session.heartbeat_interval),
-        resume_window_ms: millis(session.resume_window),
-        connect_timeout_ms: millis(session.connect_timeout),
-        token_rotation_ms: millis(session.token_rotation),
-        expiry_grace_ms: millis(session.expiry_grace),
-        keep_on_close: session.keep_on_close,
-        topics_per_session: limits.topics_per_session,
-        frames_per_second: limits.frames_per_second,
-        frames_burst: limits.frames_burst,
-        only_one_per_user: session.per_user == Some(1),
-        ..sparkway_session::SessionSettings::default()
     }
 }

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sparkway_protocol::{Epoch, SessionId};
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use crate::attached::Attached;
 use crate::handle::Handle;
 use crate::shared::Shared;
@@ -31,14 +33,23 @@ struct Claims {
 pub(crate) struct Claiming {
     shared: Arc<Shared>,
     session: SessionId,
+    /// Its turn among the resumes of this node; `None` only when the node ends.
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Claiming {
-    pub(crate) fn begin(shared: &Arc<Shared>, session: SessionId) -> Self {
+    /// Waits for its turn, first come first served: the store and the sessions in use are not
+    /// drowned by a storm.
+    ///
+    /// # Cancel safety
+    /// Safe; the turn is lost.
+    pub(crate) async fn begin(shared: &Arc<Shared>, session: SessionId) -> Self {
+        let turn = Arc::clone(&shared.resumes).acquire_owned().await.ok();
         shared.registry.claims().entry(session).or_default().count += 1;
         Self {
             shared: Arc::clone(shared),
             session,
+            _turn: turn,
         }
     }
 

@@ -1,10 +1,12 @@
 //! What all parts of one node share.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use sparkway_auth::{Grants, Verifier};
+use sparkway_hooks::Backends;
 use sparkway_hub::{Coverage, PartitionLog};
 use sparkway_metrics::{Metrics, NodeState};
 use sparkway_protocol::{
@@ -13,17 +15,26 @@ use sparkway_protocol::{
 use sparkway_session::{Input, SessionSettings, Surroundings, Tokens};
 use sparkway_socket::origin::OriginPattern;
 use sparkway_store::feed::FeedRequest;
-use sparkway_store::{FeedHandle, Retention, SharedStore};
-use tokio::sync::{Notify, watch};
+use sparkway_store::planted::Defect;
+use sparkway_store::{FeedHandle, OnlyOne, Retention, SharedStore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::appender::Appender;
+use crate::asking::LastAnswers;
+use crate::canary::Canary;
 use crate::clock::{Clock, millis};
 use crate::drain::Phase;
+use crate::guests::Guests;
+use crate::key_sets::KeySets;
+use crate::presence::Roster;
 use crate::reads::Reads;
 use crate::registry::Registry;
 use crate::settings::{Access, Settings};
+use crate::site::Sites;
+use crate::sizes::Sizes;
 use crate::tasks::Tasks;
+use crate::trace::Tracing;
 use crate::worker::{Inlet, Worker};
 
 /// How long an operation of a client waits for its topics to become live.
@@ -37,7 +48,10 @@ pub(crate) struct Lot {
     pub(crate) changed: Notify,
     pub(crate) feed: FeedHandle,
     pub(crate) appender: Appender,
+    pub(crate) roster: Roster,
     pub(crate) reads: Reads,
+    /// Set when the node has begun to speak to itself.
+    pub(crate) canary: OnceLock<Canary>,
 }
 
 impl Lot {
@@ -47,7 +61,9 @@ impl Lot {
             changed: Notify::new(),
             feed,
             appender: Appender::default(),
+            roster: Roster::default(),
             reads: Reads::default(),
+            canary: OnceLock::new(),
         }
     }
 
@@ -63,6 +79,7 @@ impl Lot {
 pub(crate) struct Shared {
     pub(crate) id: NodeId,
     pub(crate) settings: Settings,
+    pub(crate) sites: Sites,
     pub(crate) session: SessionSettings,
     /// The same for each format.
     pub(crate) manners: [SessionSettings; Format::COUNT],
@@ -70,25 +87,61 @@ pub(crate) struct Shared {
     pub(crate) layout: Partitions,
     pub(crate) tokens: Tokens,
     pub(crate) verifier: ArcSwap<Verifier>,
+    pub(crate) key_sets: KeySets,
+    /// `None` when no hook is set.
+    pub(crate) backends: Option<Backends>,
+    pub(crate) answers: LastAnswers,
+    pub(crate) revoked: crate::revoking::Known,
     pub(crate) clock: Clock,
+    pub(crate) sizes: Sizes,
     pub(crate) lots: Vec<Lot>,
     pub(crate) inlets: Vec<Inlet>,
     pub(crate) registry: Registry,
+    pub(crate) guests: Arc<Guests>,
     pub(crate) tasks: Tasks,
     pub(crate) metrics: Metrics,
+    /// `None`: nothing is traced.
+    pub(crate) tracing: Option<Tracing>,
     pub(crate) phase: watch::Sender<Phase>,
+    /// Whether an operator wants the node to go.
+    pub(crate) drain_wanted: watch::Sender<bool>,
+    /// Whose turn it is to write the lease; closed once it is given up.
+    pub(crate) lease_turn: Semaphore,
+    /// Who follows topics without being a client.
+    pub(crate) taps: crate::taps::Taps,
     /// Allowed origins besides the own host.
     pub(crate) origins: Vec<OriginPattern>,
     /// Cancelled when a station has ended that the node cannot live without.
     pub(crate) failed: CancellationToken,
+    /// The share of native newcomers that are to try other nodes, as the bits of an `f64`.
+    pub(crate) refused_newcomers: AtomicU64,
+    /// How many were told so and are not counted yet.
+    pub(crate) sent_on: AtomicU64,
     /// One clone per open connection, besides this one.
     pub(crate) open: Arc<()>,
+    /// Turns of those who resume.
+    pub(crate) resumes: Arc<Semaphore>,
     pub(crate) workers: OnceLock<Vec<Weak<Worker>>>,
+}
+
+/// Whether something is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Allowed {
+    Yes,
+    No,
+    /// A backend decides.
+    Ask,
 }
 
 /// The topics did not become live in time, or the node ends.
 #[derive(Debug)]
 pub(crate) struct NotLive;
+
+impl Allowed {
+    const fn of(yes: bool) -> Self {
+        if yes { Self::Yes } else { Self::No }
+    }
+}
 
 impl Shared {
     /// What every step of a session is handed.
@@ -120,9 +173,26 @@ impl Shared {
         }
     }
 
+    /// What a session of its user makes of his others, unless its dialect says so.
+    pub(crate) const fn only_one(&self) -> OnlyOne {
+        if self.session.only_one_per_user {
+            OnlyOne::OfUser
+        } else {
+            OnlyOne::No
+        }
+    }
+
     /// Open connections.
     pub(crate) fn connections(&self) -> u64 {
         (Arc::strong_count(&self.open) - 1) as u64
+    }
+
+    /// Connections per second that this node can take in besides its own: what draining nodes may
+    /// send it.
+    pub(crate) fn spare_accepts(&self) -> u32 {
+        let most = self.settings.drain.max_rate;
+        let limit = self.settings.limits.handshakes_per_second;
+        limit.map_or(most, |limit| limit.min(most))
     }
 
     /// Counts a connection for as long as the returned value lives.
@@ -153,6 +223,23 @@ impl Shared {
                 handle.post(Input::Disconnect(reason));
             }
         }
+    }
+
+    /// As [`Shared::make_live`]; with the defect [`Defect::NewTopicUnawaited`] it waits for nothing.
+    ///
+    /// # Errors
+    /// As [`Shared::make_live`].
+    pub(crate) async fn make_live_unless_planted(
+        self: &Arc<Self>,
+        topics: &[TopicName],
+    ) -> Result<(), NotLive> {
+        if Defect::NewTopicUnawaited.is_planted() {
+            let (shared, topics) = (Arc::clone(self), topics.to_vec());
+            self.tasks
+                .spawn(async move { drop(shared.make_live(&topics).await) });
+            return Ok(());
+        }
+        self.make_live(topics).await
     }
 
     /// Notes an interest in each topic and waits until all are live on this node. Whoever calls
@@ -216,30 +303,47 @@ impl Shared {
         topic: &TopicName,
         user: Option<&UserId>,
         session: SessionId,
-    ) -> bool {
+    ) -> Allowed {
         if topic.is_reserved() {
             let text = topic.as_str();
-            return text
+            let is_own = text
                 .strip_prefix("$user:")
                 .is_some_and(|id| user.is_some_and(|user| user.as_str() == id))
                 || text.strip_prefix("$session:") == Some(session.to_string().as_str());
+            return Allowed::of(is_own);
         }
         match self.settings.topic(topic).subscribe {
-            Access::Granted => grants.allows_subscribe(topic),
-            Access::Everyone => true,
-            Access::Nobody => false,
+            Access::Granted => Allowed::of(grants.allows_subscribe(topic)),
+            Access::Everyone => Allowed::Yes,
+            Access::Nobody => Allowed::No,
+            Access::Hook => Allowed::Ask,
         }
     }
 
     /// Whether a client may publish in a topic.
-    pub(crate) fn may_publish(&self, grants: &Grants, topic: &TopicName) -> bool {
+    pub(crate) fn may_publish(&self, grants: &Grants, topic: &TopicName) -> Allowed {
         if topic.is_reserved() {
-            return false;
+            return Allowed::No;
         }
         match self.settings.topic(topic).publish {
-            Access::Granted => grants.allows_publish(topic),
-            Access::Everyone => true,
-            Access::Nobody => false,
+            Access::Granted => Allowed::of(grants.allows_publish(topic)),
+            Access::Everyone => Allowed::Yes,
+            Access::Nobody => Allowed::No,
+            Access::Hook => Allowed::Ask,
+        }
+    }
+
+    /// Subscribes a session of this node, as a backend wants it.
+    pub(crate) fn enlist(&self, session: SessionId, topics: Vec<(TopicName, MessageId)>) {
+        if let Some(found) = self.registry.get(session) {
+            found.handle.post(Input::Enlist(topics));
+        }
+    }
+
+    /// A log was trimmed: what is gone is not replayed from memory, either.
+    pub(crate) fn forget_until(&self, topic: &TopicName, until: MessageId) {
+        if let Some(lot) = self.lot_of(topic) {
+            lot.log().forget_until(topic, until);
         }
     }
 

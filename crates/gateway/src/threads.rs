@@ -2,14 +2,17 @@
 
 use std::thread::JoinHandle;
 
-use tokio::runtime::{Builder, Handle as Runtime};
+use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
+
+use crate::pace::{NodePace, Runtime};
 
 /// A thread with its runtime.
 #[derive(Debug)]
 pub(crate) struct Thread {
     pub(crate) runtime: Runtime,
-    pub(crate) join: JoinHandle<()>,
+    /// `None` for the thread of whoever simulates the node.
+    pub(crate) join: Option<JoinHandle<()>>,
 }
 
 impl Thread {
@@ -32,9 +35,17 @@ impl Thread {
             runtime.shutdown_background();
         })?;
         Ok(Self {
-            runtime: handle,
-            join,
+            runtime: Runtime::new(handle, None),
+            join: Some(join),
         })
+    }
+
+    /// The thread that calls this, for a simulated node.
+    pub(crate) fn this_one(pace: NodePace) -> Self {
+        Self {
+            runtime: Runtime::new(Handle::current(), pace),
+            join: None,
+        }
     }
 }
 

@@ -1,20 +1,17 @@
 //! A worker: one thread, one runtime, its own connections and its own hub.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use sparkway_hub::{Batch, Delivered, Hub};
-use sparkway_metrics::{Delivery, DeliverySource, SlowAction};
+use sparkway_hub::{Batch, Hub};
+use sparkway_metrics::DeliverySource;
 use sparkway_protocol::{Gap, MessageId, Partition};
 use sparkway_store::Hole;
 use tokio::sync::{Notify, mpsc};
 
-use crate::clock::unix_ms;
 use crate::deadlines::{Deadlines, TICK_MS};
 use crate::shared::Shared;
 
-/// Batches that wait for a worker before the readers wait for it.
-const INLET_ITEMS: usize = 256;
 /// Batches applied per wake-up.
 const ITEMS_PER_TURN: usize = 64;
 
@@ -23,6 +20,8 @@ const ITEMS_PER_TURN: usize = 64;
 pub(crate) enum FanOut {
     /// Entries and announcements.
     Batch(Arc<Batch>),
+    /// The same, read from the log because the feed had a hole.
+    Repaired(Arc<Batch>),
     /// Something of a topic is gone.
     Gap(Gap),
     /// The store lost what lay in an interval.
@@ -34,8 +33,8 @@ pub(crate) enum FanOut {
 pub(crate) struct Inlet(mpsc::Sender<FanOut>);
 
 impl Inlet {
-    pub(crate) fn channel() -> (Self, mpsc::Receiver<FanOut>) {
-        let (sender, receiver) = mpsc::channel(INLET_ITEMS);
+    pub(crate) fn channel(items: usize) -> (Self, mpsc::Receiver<FanOut>) {
+        let (sender, receiver) = mpsc::channel(items);
         (Self(sender), receiver)
     }
 
@@ -104,53 +103,30 @@ impl Worker {
         }
     }
 
-    fn apply(&self, item: &FanOut) {
-        let mut hub = self.hub();
+    /// Applies what a reader of this worker's thread brings. Returns how many deliveries it was.
+    pub(crate) fn take(&self, item: &FanOut) -> u64 {
+        let queued = self.apply(item);
+        self.reached.notify_waiters();
+        queued
+    }
+
+    fn apply(&self, item: &FanOut) -> u64 {
+        let hub = self.hub();
         match item {
             FanOut::Batch(batch) => {
-                let began = Instant::now();
-                let delivered = hub.apply(batch);
-                drop(hub);
-                self.count(batch, delivered, began);
+                self.shared.check_batch(&hub, batch);
+                return self.deliver(hub, batch, DeliverySource::Live);
+            }
+            FanOut::Repaired(batch) => {
+                self.shared.check_batch(&hub, batch);
+                return self.deliver(hub, batch, DeliverySource::Repair);
             }
             FanOut::Gap(gap) => hub.gap(gap),
             FanOut::Rewound(partition, hole) => {
                 hub.rewound(*partition, self.shared.layout, hole.after, hole.before);
             }
         }
-    }
-
-    fn count(&self, batch: &Batch, delivered: Delivered, began: Instant) {
-        let metrics = &self.shared.metrics.hub;
-        let Some(last) = batch
-            .runs()
-            .iter()
-            .flat_map(sparkway_hub::batch::Run::entries)
-            .last()
-        else {
-            return;
-        };
-        metrics
-            .deliveries
-            .at(Delivery::Queued)
-            .inc_by(delivered.queued);
-        metrics
-            .deliveries
-            .at(Delivery::DroppedSlow)
-            .inc_by(delivered.dropped_ephemeral);
-        metrics
-            .slow_consumer_events
-            .at(SlowAction::Coalesced)
-            .inc_by(delivered.unhooked);
-        metrics.fanout_size.observe(delivered.queued as f64);
-        metrics
-            .fanout_duration
-            .observe(began.elapsed().as_secs_f64());
-        let age_ms = unix_ms().saturating_sub(last.id.unix_ms());
-        metrics
-            .delivery_latency
-            .at(DeliverySource::Live)
-            .observe(age_ms as f64 / 1000.0);
+        0
     }
 
     /// Ticks the connections whose deadlines pass.

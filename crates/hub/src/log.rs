@@ -48,6 +48,7 @@ pub struct PartitionLog {
     position: MessageId,
     bounds: LogBounds,
     bytes: usize,
+    evicted: u64,
     topics: HashMap<TopicName, Topic>,
 }
 
@@ -72,6 +73,7 @@ impl PartitionLog {
             position,
             bounds,
             bytes: 0,
+            evicted: 0,
             topics: HashMap::new(),
         }
     }
@@ -85,6 +87,13 @@ impl PartitionLog {
     /// Moves the position forward.
     pub fn reached(&mut self, position: MessageId) {
         self.position = self.position.max(position);
+    }
+
+    /// How many want a topic.
+    #[must_use]
+    pub fn interest(&self, topic: &TopicName) -> u64 {
+        let known = self.topics.get(topic);
+        known.map_or(0, |known| u64::from(known.interest))
     }
 
     /// Notes an interest in a topic. Says whether the reader has to follow it.
@@ -114,6 +123,16 @@ impl PartitionLog {
         }
     }
 
+    /// Drops what the ring of a topic holds up to an id: it is gone from the log on purpose.
+    pub fn forget_until(&mut self, topic: &TopicName, until: MessageId) {
+        let known = self.topics.get_mut(topic);
+        if let Some(ring) = known.and_then(|known| known.ring.as_mut()) {
+            let before = ring.bytes();
+            ring.forget(until);
+            self.bytes -= before - ring.bytes();
+        }
+    }
+
     /// Takes an interest back.
     pub fn unwant(&mut self, topic: &TopicName, now_mono_ms: u64) {
         if let Some(known) = self.topics.get_mut(topic) {
@@ -136,6 +155,7 @@ impl PartitionLog {
                 idle.push(name.clone());
             }
         }
+        idle.sort_unstable();
         idle
     }
 
@@ -185,9 +205,23 @@ impl PartitionLog {
             ring: Some(ring), ..
         }) = self.topics.get_mut(&entry.topic)
         {
-            let before = ring.bytes();
+            let (before, held) = (ring.bytes(), ring.len());
             ring.push(entry, bounds);
             self.bytes = self.bytes + ring.bytes() - before;
+            self.evicted += (held + 1).saturating_sub(ring.len()) as u64;
+        }
+    }
+
+    /// The log no longer has everything between a topic's ring and what follows: the ring begins
+    /// again behind `tip`, so that whoever is before it reads the log and finds the gap.
+    pub fn restart(&mut self, topic: &TopicName, tip: MessageId) {
+        if let Some(Topic {
+            ring: Some(ring), ..
+        }) = self.topics.get_mut(topic)
+            && ring.last() < tip
+        {
+            self.bytes -= ring.bytes();
+            ring.restart(tip);
         }
     }
 
@@ -200,10 +234,13 @@ impl PartitionLog {
     /// The live topics with the newest id of each.
     #[must_use]
     pub fn live_topics(&self) -> Vec<(TopicName, MessageId)> {
-        self.topics
-            .iter()
-            .filter_map(|(name, topic)| Some((name.clone(), topic.ring.as_ref()?.last())))
-            .collect()
+        let topics = self.topics.iter();
+        let live =
+            |(name, topic): (&TopicName, &Topic)| Some((name.clone(), topic.ring.as_ref()?.last()));
+        let mut live: Vec<_> = topics.filter_map(live).collect();
+        // In one order always, so that a simulation can be repeated.
+        live.sort_unstable();
+        live
     }
 
     /// How many topics are live or about to be.
@@ -222,6 +259,19 @@ impl PartitionLog {
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Entries that left a ring for newer ones since the start.
+    #[must_use]
+    pub const fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// The live topics with how many entries the ring of each holds.
+    pub fn rings(&self) -> impl Iterator<Item = (&TopicName, usize)> {
+        self.topics
+            .iter()
+            .filter_map(|(name, topic)| Some((name, topic.ring.as_ref()?.len())))
     }
 
     /// How far back the ring of a topic reaches, seen from `after`.
@@ -315,6 +365,38 @@ mod tests {
         let leaving = log.begin_forgetting(60_000, 5000);
         assert!(log.let_go(leaving).is_empty());
         assert!(log.is_empty());
+    }
+
+    #[test]
+    fn whoever_stands_before_a_hole_in_the_log_is_not_served_from_the_ring() {
+        let id = |raw| MessageId::new(raw).unwrap();
+        let entry = |raw, prev| {
+            Arc::new(Entry {
+                id: id(raw),
+                prev: id(prev),
+                topic: topic("a"),
+                trace: None,
+                from: None,
+                origin: None,
+                exclude_origin: false,
+                payload: sparkway_protocol::Payload::json("1".into()),
+            })
+        };
+        let mut log = PartitionLog::new(MessageId::ZERO, LogBounds::default());
+        assert!(log.want(&topic("a")));
+        log.live(&topic("a"), MessageId::ZERO);
+        log.push(entry(16, 0));
+        // 32 was trimmed before this node had read it.
+        log.restart(&topic("a"), id(32));
+        log.push(entry(48, 32));
+        assert_eq!(log.coverage(&topic("a"), id(16)), Coverage::From(id(32)));
+        assert_eq!(log.coverage(&topic("a"), id(32)), Coverage::Whole);
+        log.restart(&topic("a"), id(32));
+        assert_eq!(
+            log.last(&topic("a")),
+            Some(id(48)),
+            "older news change nothing"
+        );
     }
 
     #[test]

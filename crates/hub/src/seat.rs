@@ -1,5 +1,6 @@
 //! One connection's place in the fan-out.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,10 +20,21 @@ pub struct Seat {
     pub format: Format,
     /// Whose they are.
     pub session: SessionId,
+    /// Whether its connection takes deflated messages.
+    pub deflates: bool,
     /// One bit per partition that is delivered live.
     hooked: AtomicU16,
     /// Set when the outbox was full: from where the connection is to be fed.
     lag: Mutex<Option<Box<Positions>>>,
+    /// What was handed out and is not acknowledged; none where that has no limit.
+    unacked: Option<Box<Unacked>>,
+}
+
+/// Messages of which the client has said nothing yet.
+#[derive(Debug)]
+struct Unacked {
+    most: usize,
+    ids: Mutex<VecDeque<MessageId>>,
 }
 
 impl Seat {
@@ -33,9 +45,66 @@ impl Seat {
             outbox,
             format,
             session,
+            deflates: false,
             hooked: AtomicU16::new(0),
             lag: Mutex::new(None),
+            unacked: None,
         }
+    }
+
+    /// Hands messages out deflated.
+    #[must_use]
+    pub const fn deflating(mut self, deflates: bool) -> Self {
+        self.deflates = deflates;
+        self
+    }
+
+    /// Pauses live delivery while `most` messages are not acknowledged; 0: never.
+    #[must_use]
+    pub fn with_unacked_max(mut self, most: u32) -> Self {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        self.unacked = (most > 0).then(|| {
+            Box::new(Unacked {
+                most,
+                ids: Mutex::default(),
+            })
+        });
+        self
+    }
+
+    /// Whether it is counted what is handed out.
+    #[must_use]
+    pub const fn is_counted(&self) -> bool {
+        self.unacked.is_some()
+    }
+
+    /// Whether so many more messages may be handed out before some are acknowledged.
+    #[must_use]
+    pub fn has_room(&self, messages: usize) -> bool {
+        let Some(unacked) = &self.unacked else {
+            return true;
+        };
+        let ids = unacked.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.len().saturating_add(messages) <= unacked.most
+    }
+
+    /// Notes that a message was put into the outbox.
+    pub fn handed_out(&self, id: MessageId) {
+        if let Some(unacked) = &self.unacked {
+            let mut ids = unacked.ids.lock().unwrap_or_else(PoisonError::into_inner);
+            ids.push_back(id);
+        }
+    }
+
+    /// The client has processed everything up to `id`, of that partition. Whether that made room.
+    pub fn acknowledged(&self, id: MessageId) -> bool {
+        let Some(unacked) = &self.unacked else {
+            return false;
+        };
+        let mut ids = unacked.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = ids.len();
+        ids.retain(|other| other.partition() != id.partition() || *other > id);
+        ids.len() < before
     }
 
     /// Whether entries of the partition are delivered live.

@@ -41,6 +41,13 @@ macro_rules! indexed {
         }
 
         impl<L: Label> $name<L> {
+            pub(crate) fn from_rows(make: impl Fn(&[&str]) -> $series) -> Self {
+                Self {
+                    series: L::rows().iter().map(|row| make(row)).collect(),
+                    label: PhantomData,
+                }
+            }
+
             /// The series of this label: an array access. Clone it to keep it.
             #[expect(
                 clippy::indexing_slicing,
@@ -103,7 +110,7 @@ impl Builder {
         (self.registry, self.families)
     }
 
-    fn describe(&mut self, kind: Kind, name: &str, help: &'static str) -> &mut Family {
+    pub(crate) fn describe(&mut self, kind: Kind, name: &str, help: &'static str) -> &mut Family {
         self.families.push(Family {
             name: format!("{}_{name}", self.prefix),
             kind,
@@ -117,7 +124,7 @@ impl Builder {
         &mut self.families[last]
     }
 
-    fn describe_labelled<L: Label>(
+    pub(crate) fn describe_labelled<L: Label>(
         &mut self,
         kind: Kind,
         name: &str,
@@ -145,7 +152,7 @@ impl Builder {
         family
     }
 
-    fn register(&self, collector: impl Collector + Clone + 'static) {
+    pub(crate) fn register(&self, collector: impl Collector + Clone + 'static) {
         valid(self.registry.register(Box::new(collector)));
     }
 
@@ -187,20 +194,14 @@ impl Builder {
         self.describe_labelled::<L>(Kind::Counter, name, help);
         let family = valid(IntCounterVec::new(Opts::new(name, help), &L::names()));
         self.register(family.clone());
-        Counters {
-            series: series::<L, _>(|values| valid(family.get_metric_with_label_values(values))),
-            label: PhantomData,
-        }
+        Counters::from_rows(|values| valid(family.get_metric_with_label_values(values)))
     }
 
     pub(crate) fn gauges<L: Label>(&mut self, name: &str, help: &'static str) -> Gauges<L> {
         self.describe_labelled::<L>(Kind::Gauge, name, help);
         let family = valid(IntGaugeVec::new(Opts::new(name, help), &L::names()));
         self.register(family.clone());
-        Gauges {
-            series: series::<L, _>(|values| valid(family.get_metric_with_label_values(values))),
-            label: PhantomData,
-        }
+        Gauges::from_rows(|values| valid(family.get_metric_with_label_values(values)))
     }
 
     pub(crate) fn histograms<L: Label>(
@@ -214,10 +215,7 @@ impl Builder {
         let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
         let family = valid(HistogramVec::new(options, &L::names()));
         self.register(family.clone());
-        Histograms {
-            series: series::<L, _>(|values| valid(family.get_metric_with_label_values(values))),
-            label: PhantomData,
-        }
+        Histograms::from_rows(|values| valid(family.get_metric_with_label_values(values)))
     }
 
     /// A gauge that is always 1 and carries facts of the build as label values.
@@ -230,8 +228,4 @@ impl Builder {
         self.describe(Kind::Gauge, name, help).labels =
             names.into_iter().map(|name| (name, Vec::new())).collect();
     }
-}
-
-fn series<L: Label, S>(make: impl Fn(&[&str]) -> S) -> Arc<[S]> {
-    L::rows().iter().map(|row| make(row)).collect()
 }

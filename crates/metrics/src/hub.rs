@@ -3,7 +3,8 @@
 use sparkway_protocol::Format;
 
 use crate::family::{Builder, Counters, FAST, Histograms};
-use crate::{Delivery, DeliverySource, EncodeResult, Gauge, Histogram, SlowAction};
+use crate::spread::{Dimension, Spread};
+use crate::{Delivery, DeliverySource, EncodeResult, Gauge, Histogram, Shape, SlowAction};
 
 const FANOUTS: &[f64] = &[
     1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1000.0, 10_000.0, 100_000.0,
@@ -13,7 +14,7 @@ const FANOUTS: &[f64] = &[
 #[derive(Clone, Debug)]
 pub struct HubMetrics {
     /// Messages for connections.
-    pub deliveries: Counters<Delivery>,
+    pub deliveries: Spread<Counters<Delivery>>,
     /// Connections that an entry went to.
     pub fanout_size: Histogram,
     /// Seconds from an entry's arrival on the node to its last outbox.
@@ -25,16 +26,18 @@ pub struct HubMetrics {
     /// Connections whose outbox was full.
     pub slow_consumer_events: Counters<SlowAction>,
     /// Subscriptions of all sessions.
-    pub subscriptions: Gauge,
+    pub subscriptions: Spread<Gauge>,
     /// Topics with a subscription on this node.
-    pub topics: Gauge,
+    pub topics: Spread<Gauge>,
 }
 
 impl HubMetrics {
-    pub(crate) fn new(builder: &mut Builder) -> Self {
+    pub(crate) fn new(builder: &mut Builder, shape: &Shape) -> Self {
+        let namespaces = Dimension::namespaces(shape);
         Self {
-            deliveries: builder.counters(
+            deliveries: builder.counters_by(
                 "deliveries_total",
+                &namespaces,
                 "Messages for one connection each, by what became of them. dropped_slow comes again from the log.",
             ),
             fanout_size: builder.histogram(
@@ -50,7 +53,7 @@ impl HubMetrics {
             delivery_latency: builder.histograms(
                 "delivery_latency_seconds",
                 FAST,
-                "Time from an entry's publication (by its id) to its acceptance by a socket. The figure to set a target for, with source live.",
+                "Time from an entry's publication (by its id) to its acceptance by a socket, of the connection that is served last in each batch. The figure to set a target for, with source live.",
             ),
             encodes: builder.counters(
                 "encodes_total",
@@ -60,12 +63,14 @@ impl HubMetrics {
                 "slow_consumer_events_total",
                 "Connections whose outbox was full, by what was done.",
             ),
-            subscriptions: builder.gauge(
+            subscriptions: builder.gauges_by(
                 "subscriptions",
+                &namespaces,
                 "Subscriptions of all sessions on this node.",
             ),
-            topics: builder.gauge(
+            topics: builder.gauges_by(
                 "topics",
+                &namespaces,
                 "Topics with at least one subscription on this node.",
             ),
         }

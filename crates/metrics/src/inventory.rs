@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::Metrics;
+use crate::{Metrics, NAMESPACES_MAX, Shape};
 
 /// The type of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +94,12 @@ pub(crate) const PROCESS: [(&str, Kind, &str); 7] = [
 /// All families with the prefix `sparkway_`, in the order of the data's path.
 #[must_use]
 pub fn inventory() -> Vec<Family> {
-    Metrics::with_families().1
+    inventory_of(&Shape::default())
+}
+
+/// As [`inventory`], of a node of this shape.
+pub(crate) fn inventory_of(shape: &Shape) -> Vec<Family> {
+    Metrics::with_families(shape).1
 }
 
 /// The reference page of all families, in Markdown.
@@ -108,7 +113,10 @@ pub fn docs_markdown() -> String {
          `/metrics` in the Prometheus text format 0.0.4.\n\n\
          {} families, {series} series per node, whatever clients do: labels have closed sets of \
          values, never a topic, user, session or address. Every series exists from the start with \
-         the value 0. Times are in seconds, sizes in bytes.\n\n\
+         the value 0. Times are in seconds, sizes in bytes. `topic_ns` is `default`, one of the first \
+         {NAMESPACES_MAX} namespaces of the configuration, or `other`; `shard` a partition of the store; `worker` a \
+         thread: 0, 1, … or `internal`. Counted above is a node of one worker and one partition without \
+         namespaces.\n\n\
          | family | type | labels | meaning |\n|---|---|---|---|\n",
         families.len(),
     );

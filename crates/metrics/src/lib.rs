@@ -13,35 +13,47 @@
 //!
 //! *Next*: `sparkway-client`, which stands outside.
 
+mod backend;
 mod family;
+mod http;
 mod hub;
 mod inventory;
 mod label;
 mod node;
+mod presence;
+mod redis;
 mod session;
 mod socket;
+mod spread;
 mod store;
 mod topic;
 
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Registry, TextEncoder};
 
+pub use backend::BackendMetrics;
 pub use family::{Counters, Gauges, Histograms};
+pub use http::HttpMetrics;
 pub use hub::HubMetrics;
 pub use inventory::{Family, Kind, docs_markdown, inventory};
 pub use label::{
     AuthReason, BusResult, CloseCode, CommandResult, Delivery, DeliverySource, Direction,
-    DrainPhase, EncodeResult, HandshakeResult, Initiator, Label, NodeState, Opcode, Opening,
-    Origin, PublishResult, RateScope, RedisOp, RedisRole, RepairResult, ReplaySource, ResumeResult,
-    SessionState, SlowAction, SubscribeResult, Takeover,
+    DrainPhase, EncodeResult, FetchResult, HandshakeResult, Hook, HookResult, HttpRoute,
+    HttpStatus, Initiator, Invariant, Label, LinkState, NodeState, Opcode, Opening, Origin,
+    PresenceWord, PublishResult, RateScope, RedisOp, RedisRole, ReloadResult, RepairResult,
+    ReplaySource, ResumeResult, SessionState, SlowAction, SpanResult, SubscribeResult, Takeover,
 };
 pub use node::NodeMetrics;
+pub use presence::PresenceMetrics;
 pub use prometheus::{
-    Gauge as FloatGauge, Histogram, IntCounter as Counter, IntGauge as Gauge,
+    Counter as FloatCounter, Gauge as FloatGauge, Histogram, IntCounter as Counter,
+    IntGauge as Gauge,
     local::{LocalHistogram, LocalIntCounter as LocalCounter},
 };
+pub use redis::RedisMetrics;
 pub use session::SessionMetrics;
 pub use socket::SocketMetrics;
+pub use spread::{NAMESPACES_MAX, Shape, Slots, Spread};
 pub use store::StoreMetrics;
 pub use topic::TopicMetrics;
 
@@ -59,10 +71,20 @@ pub struct Metrics {
     pub session: SessionMetrics,
     /// Rings, gaps, repairs.
     pub topic: TopicMetrics,
+    /// Who is in which topic.
+    pub presence: PresenceMetrics,
     /// Fan-out and slow consumers.
     pub hub: HubMetrics,
-    /// Redis and the feed.
+    /// The feed.
     pub store: StoreMetrics,
+    /// The HTTP API.
+    pub http: HttpMetrics,
+    /// The application's backends.
+    pub backend: BackendMetrics,
+    /// Calls of Redis; zero with the embedded store.
+    pub redis: RedisMetrics,
+    /// Which series a namespace has.
+    pub namespaces: Slots,
     /// The node itself.
     pub node: NodeMetrics,
     own: Registry,
@@ -76,21 +98,36 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// All families, with every series at zero.
+    /// All families of a node of one thread, without namespaces, over the embedded store.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_families().0
+        Self::of(&Shape::default(), None)
     }
 
-    pub(crate) fn with_families() -> (Self, Vec<Family>) {
+    /// All families, with every series at zero but those that a store has counted already.
+    #[must_use]
+    pub fn of(shape: &Shape, redis: Option<RedisMetrics>) -> Self {
+        let mut metrics = Self::with_families(shape).0;
+        if let Some(redis) = redis {
+            metrics.redis = redis;
+        }
+        metrics
+    }
+
+    pub(crate) fn with_families(shape: &Shape) -> (Self, Vec<Family>) {
         let mut builder = Builder::new(PREFIX);
         let socket = SocketMetrics::new(&mut builder);
-        let session = SessionMetrics::new(&mut builder);
+        let session = SessionMetrics::new(&mut builder, shape);
         let topic = TopicMetrics::new(&mut builder);
-        let hub = HubMetrics::new(&mut builder);
-        let store = StoreMetrics::new(&mut builder);
-        let node = NodeMetrics::new(&mut builder);
-        let (own, families) = builder.finish();
+        let presence = PresenceMetrics::new(&mut builder, shape);
+        let hub = HubMetrics::new(&mut builder, shape);
+        let store = StoreMetrics::new(&mut builder, shape);
+        let http = HttpMetrics::new(&mut builder);
+        let backend = BackendMetrics::new(&mut builder);
+        let node = NodeMetrics::new(&mut builder, shape);
+        let (own, mut families) = builder.finish();
+        let (redis, more) = RedisMetrics::with_families();
+        families.extend(more);
         // Standard dashboards look for `process_…` without a prefix: a registry of its own.
         let process = Registry::new();
         family::valid(process.register(Box::new(ProcessCollector::for_self())));
@@ -98,8 +135,13 @@ impl Metrics {
             socket,
             session,
             topic,
+            presence,
             hub,
             store,
+            http,
+            backend,
+            redis,
+            namespaces: Slots::of(shape),
             node,
             own,
             process,
@@ -115,6 +157,7 @@ impl Metrics {
     #[must_use]
     pub fn render(&self) -> String {
         let mut families = self.own.gather();
+        families.extend(self.redis.registry().gather());
         families.extend(self.process.gather());
         let mut text = String::with_capacity(128 * 1024);
         if TextEncoder::new()

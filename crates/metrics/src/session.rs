@@ -1,9 +1,10 @@
 //! Sessions, publishes, subscriptions.
 
 use crate::family::{Builder, Counters, FAST, Gauges, Histograms, NETWORK};
+use crate::spread::{Dimension, Spread};
 use crate::{
-    AuthReason, Counter, Histogram, Origin, PublishResult, RateScope, ReplaySource, ResumeResult,
-    SessionState, SubscribeResult, Takeover,
+    AuthReason, Counter, Gauge, Histogram, Origin, PublishResult, RateScope, ReplaySource,
+    ResumeResult, SessionState, Shape, SubscribeResult, Takeover,
 };
 
 const REPLAYED: &[f64] = &[
@@ -26,7 +27,7 @@ pub struct SessionMetrics {
     /// Writes refused because the session has another owner.
     pub fenced_writes: Counter,
     /// Publishes.
-    pub publishes: Counters<(Origin, PublishResult)>,
+    pub publishes: Spread<Counters<(Origin, PublishResult)>>,
     /// Seconds from receiving a publish to its ack.
     pub publish_duration: Histograms<Origin>,
     /// Topics asked for.
@@ -37,10 +38,17 @@ pub struct SessionMetrics {
     pub rate_limited: Counters<RateScope>,
     /// Refused credentials.
     pub auth_failures: Counters<AuthReason>,
+    /// Revocations of tokens that this node knows.
+    pub revocations: Gauge,
+    /// Sessions of this node that a revocation ended.
+    pub revoked_sessions: Counter,
+    /// Sessions whose window passed, removed by this node.
+    pub expired: Counter,
 }
 
 impl SessionMetrics {
-    pub(crate) fn new(builder: &mut Builder) -> Self {
+    pub(crate) fn new(builder: &mut Builder, shape: &Shape) -> Self {
+        let namespaces = Dimension::namespaces(shape);
         Self {
             sessions: builder.gauges(
                 "sessions",
@@ -68,8 +76,9 @@ impl SessionMetrics {
                 "fenced_writes_total",
                 "Writes refused because the session has another owner. Rises when a node was cut off and came back.",
             ),
-            publishes: builder.counters(
+            publishes: builder.counters_by(
                 "publishes_total",
+                &namespaces,
                 "Publishes by who sent them and how they ended.",
             ),
             publish_duration: builder.histograms(
@@ -92,6 +101,18 @@ impl SessionMetrics {
             auth_failures: builder.counters(
                 "auth_failures_total",
                 "Refused credentials by reason. Many of signature or algorithm are an attack or a wrong key.",
+            ),
+            revocations: builder.gauge(
+                "revocations",
+                "Revocations of tokens that this node knows and that are not over. The same on all nodes, or a node has lost its store.",
+            ),
+            revoked_sessions: builder.counter(
+                "revoked_sessions_total",
+                "Sessions of this node that were ended because their token or user was revoked.",
+            ),
+            expired: builder.counter(
+                "sessions_expired_total",
+                "Sessions of any node that this node removed because nobody resumed them within their window. The sum over all nodes counts each once.",
             ),
         }
     }

@@ -3,7 +3,10 @@
 use sparkway_protocol::Format;
 
 use crate::family::{Builder, Counters, Gauges, Histograms, NETWORK};
-use crate::{CloseCode, Direction, Gauge, HandshakeResult, Histogram, Initiator, Opcode, Opening};
+use crate::{
+    CloseCode, Direction, Gauge, HandshakeResult, Histogram, Initiator, Opcode, Opening,
+    ReloadResult,
+};
 
 const LIFETIMES: &[f64] = &[
     1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0,
@@ -30,6 +33,8 @@ pub struct SocketMetrics {
     pub handshakes: Counters<HandshakeResult>,
     /// Seconds from accept to the connected ack.
     pub handshake_duration: Histogram,
+    /// Attempts to replace the certificate of the public listener.
+    pub tls_reloads: Counters<ReloadResult>,
     /// Ended connections.
     pub connections_closed: Counters<(Initiator, CloseCode)>,
     /// Seconds that connections lasted.
@@ -69,6 +74,10 @@ impl SocketMetrics {
                 "handshake_duration_seconds",
                 NETWORK,
                 "Time from accepting the TCP connection to the first answer to the client.",
+            ),
+            tls_reloads: builder.counters(
+                "tls_reloads_total",
+                "Attempts to replace the certificate of the public listener after its files changed. After failed the former one stays in use until it runs out.",
             ),
             connections_closed: builder.counters(
                 "connections_closed_total",

@@ -94,6 +94,7 @@ fn counting_touches_exactly_the_named_series() {
     metrics
         .session
         .publishes
+        .of(0)
         .at((Origin::Http, PublishResult::TooLarge))
         .inc_by(7);
     metrics.socket.connections.at(Format::SparkMsgPack).add(3);
@@ -109,7 +110,7 @@ fn counting_touches_exactly_the_named_series() {
         .observe(0.03);
     let text = metrics.render();
     for line in [
-        r#"sparkway_publishes_total{origin="http",result="too_large"} 7"#,
+        r#"sparkway_publishes_total{origin="http",result="too_large",topic_ns="default"} 7"#,
         r#"sparkway_connections{dialect="spark",encoding="msgpack"} 3"#,
         r#"sparkway_connections_closed_total{code="4009",initiator="server"} 1"#,
         r#"sparkway_delivery_latency_seconds_count{source="repair"} 1"#,
@@ -175,9 +176,15 @@ fn exactly_one_state_of_the_node_is_one() {
 #[test]
 fn two_nodes_of_one_process_count_apart() {
     let (one, two) = (Metrics::new(), Metrics::new());
-    one.hub.topics.set(5);
-    assert!(one.render().contains("sparkway_topics 5"));
-    assert!(two.render().contains("sparkway_topics 0"));
+    one.hub.topics.of(0).set(5);
+    assert!(
+        one.render()
+            .contains(r#"sparkway_topics{topic_ns="default"} 5"#)
+    );
+    assert!(
+        two.render()
+            .contains(r#"sparkway_topics{topic_ns="default"} 0"#)
+    );
 }
 
 #[test]
@@ -193,4 +200,107 @@ fn reference_page_is_up_to_date() {
         kept == page,
         "docs/reference/metrics.md is out of date: run UPDATE=1 cargo test -p sparkway-metrics"
     );
+}
+
+#[test]
+fn a_node_of_four_shards_has_fewer_than_2000_series_however_many_namespaces_it_has() {
+    let shape = Shape {
+        namespaces: (0..200).map(|at| format!("space-{at}").into()).collect(),
+        shards: 4,
+        workers: 8,
+    };
+    let metrics = Metrics::of(&shape, None);
+    let count = |text: &str| {
+        text.lines()
+            .filter(|line| line.starts_with("sparkway_"))
+            .count()
+    };
+    let before = count(&metrics.render());
+    let expected: usize = inventory::inventory_of(&shape)
+        .iter()
+        .map(Family::series)
+        .sum();
+    assert_eq!(before, expected);
+    assert!(before < 2000, "{before}");
+    for at in 0..200 {
+        let slot = metrics.namespaces.slot(&format!("space-{at}"));
+        metrics
+            .session
+            .publishes
+            .of(slot)
+            .at((Origin::Client, PublishResult::Ok))
+            .inc();
+    }
+    let text = metrics.render();
+    assert_eq!(count(&text), before);
+    for (space, times) in [
+        ("default", 0),
+        ("space-0", 1),
+        ("space-7", 1),
+        ("other", 192),
+    ] {
+        let line = format!(
+            r#"sparkway_publishes_total{{origin="client",result="ok",topic_ns="{space}"}} {times}"#
+        );
+        assert!(text.contains(&line), "{line}");
+    }
+}
+
+/// What a client can send that comes near a label: names of topics, close codes, paths, words.
+#[test]
+fn a_hundred_thousand_random_topics_and_codes_add_no_series() {
+    let metrics = Metrics::of(
+        &Shape {
+            namespaces: vec!["chat".into(), "orders".into()],
+            ..Shape::default()
+        },
+        None,
+    );
+    let names = |text: &str| -> BTreeSet<String> {
+        let named = |line: &str| line.rsplit_once(' ').map(|(series, _)| series.to_owned());
+        text.lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(named)
+            .collect()
+    };
+    let before = names(&metrics.render());
+    // xorshift64*: no dependency, the same on every machine.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move || {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        state.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    };
+    for _ in 0..100_000 {
+        let [low, high, ..] = random().to_le_bytes();
+        let topic = format!("{:x}:\"{}\n", random(), char::from(low));
+        let slot = metrics
+            .namespaces
+            .slot(topic.split(':').next().unwrap_or_default());
+        metrics
+            .session
+            .publishes
+            .of(slot)
+            .at((Origin::Client, PublishResult::Ok))
+            .inc();
+        metrics
+            .hub
+            .deliveries
+            .of(usize::from(low))
+            .at(Delivery::Queued)
+            .inc();
+        metrics
+            .store
+            .bus_lag
+            .of(usize::from(low))
+            .observe(random() as f64);
+        let code = CloseCode::of(u16::from_le_bytes([low, high]));
+        metrics
+            .socket
+            .connections_closed
+            .at((Initiator::Client, code))
+            .inc();
+    }
+    assert_eq!(names(&metrics.render()), before);
 }

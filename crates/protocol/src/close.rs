@@ -12,10 +12,10 @@ pub enum Next {
 }
 
 macro_rules! closes {
-    ($($(#[$doc:meta])* $name:ident = $code:literal, $reason:literal, $next:ident;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $code:literal, $reason:literal, $next:ident;)*) => {
         /// Why the gateway ends a connection.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum CloseReason { $($(#[$doc])* $name,)* }
+        pub enum CloseReason { $($(#[doc = $doc])* $name,)* }
 
         impl CloseReason {
             /// All reasons, for tables, metrics and tests.
@@ -37,6 +37,12 @@ macro_rules! closes {
             #[must_use]
             pub const fn next(self) -> Next {
                 match self { $(Self::$name => Next::$next,)* }
+            }
+
+            /// What it means, in a sentence for people.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),*).trim_ascii(),)* }
             }
         }
     };
@@ -61,6 +67,12 @@ closes! {
     NotConnected = 1008, "not_connected", Stop;
     /// No valid credential.
     Unauthorized = 1008, "Unauthorized", Stop;
+    /// The chat wants a credential (row S4-02).
+    NoCredential = 4001, "Authentication required", Stop;
+    /// The chat knows no such user (row S4-04).
+    UnknownUser = 4003, "User not found", Stop;
+    /// The chat cannot say now who it is (row S4-05).
+    NotAdmitted = 4004, "Server error", Backoff;
     /// A message over the limit.
     TooLarge = 1009, "Message too large", Stop;
     /// A defect of the gateway.
@@ -81,6 +93,8 @@ closes! {
     RateLimited = 4100, "rate_limited", Backoff;
     /// The peer read nothing for too long.
     WriteTimeout = 4101, "write_timeout", Backoff;
+    /// The client speaks a version of its dialect that is not served (row S2-03).
+    UnsupportedVersion = 4400, "unsupported version", Stop;
     /// The session's record is gone: connect anew.
     SessionLost = 4200, "session_lost", Resume;
 }

@@ -14,10 +14,10 @@ pub enum Retry {
 }
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $text:literal, $http:literal, $retry:ident;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $text:literal, $http:literal, $retry:ident;)*) => {
         /// The code of a refusal: stable text on the wire, HTTP status, whether to retry.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Code { $($(#[$doc])* $name,)* }
+        pub enum Code { $($(#[doc = $doc])* $name,)* }
 
         impl Code {
             /// All codes, for tables, metrics and tests.
@@ -39,6 +39,12 @@ macro_rules! codes {
             #[must_use]
             pub const fn retry(self) -> Retry {
                 match self { $(Self::$name => Retry::$retry,)* }
+            }
+
+            /// What it means, in a sentence for people.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),*).trim_ascii(),)* }
             }
         }
     };
@@ -71,6 +77,10 @@ codes! {
     TooLarge = "too_large", 413, No;
     /// No such topic, session or method.
     NotFound = "not_found", 404, No;
+    /// The path of an HTTP request does not have its method.
+    MethodNotAllowed = "method_not_allowed", 405, No;
+    /// What is asked for does not fit what is there now.
+    Conflict = "conflict", 409, No;
     /// This gateway, dialect or configuration does not offer it.
     Unsupported = "unsupported", 501, No;
     /// The store cannot answer now: the same request is safe to repeat.

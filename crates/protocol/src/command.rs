@@ -1,6 +1,6 @@
 //! What a client asks, whatever its dialect.
 
-use crate::{FrameId, MessageId, Payload, SessionId, TopicName};
+use crate::{FrameId, MessageId, Payload, SessionId, TopicName, TraceContext};
 
 /// How safely a publish is stored before it is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +73,8 @@ pub enum Command {
         id: Option<FrameId>,
         /// Credential, if any.
         token: Option<Box<str>>,
+        /// Headers that the client claims, for its backend: an object of texts. Never trusted.
+        claimed: Option<Payload>,
     },
     /// Take a session up again.
     Resume {
@@ -146,6 +148,8 @@ pub enum Command {
         durability: Durability,
         /// Not back to this session.
         exclude_self: bool,
+        /// Where it stands in the client's trace.
+        trace: Option<TraceContext>,
     },
     /// Read a page of a topic's log.
     History {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{MessageId, SessionId, TopicName, UserId};
+use crate::{MessageId, SessionId, TopicName, TraceContext, UserId};
 
 /// How the bytes of a [`Payload`] are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +53,8 @@ pub struct Entry {
     pub origin: Option<SessionId>,
     /// Whether the publisher asked not to receive it.
     pub exclude_origin: bool,
+    /// Where it was published in a trace that is recorded. Boxed: hardly any entry has one.
+    pub trace: Option<Box<TraceContext>>,
     /// What it says.
     pub payload: Payload,
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    CloseReason, Code, Entry, Ephemeral, FrameId, MessageId, NodeId, Payload, Refused, SessionId,
-    TopicName, UserId,
+    CloseReason, Code, Entry, Ephemeral, FrameId, MessageId, NodeId, Payload, PresenceChange,
+    Refused, SessionId, TopicName, UserId,
 };
 
 /// A wire form of an event: one dialect in one encoding. What is fanned out is encoded once per
@@ -297,6 +297,8 @@ pub enum Event {
     Message(Arc<Entry>),
     /// An announcement.
     Ephemeral(Arc<Ephemeral>),
+    /// Somebody came into a topic or left it.
+    Presence(Arc<PresenceChange>),
     /// Live delivery lost something that cannot be repaired.
     Gap(Gap),
 }

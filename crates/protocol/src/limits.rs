@@ -18,6 +18,8 @@ pub const MESSAGE_BYTES: usize = 64 * 1024;
 pub const PAYLOAD_DEPTH: usize = 64;
 /// Most entries of one history page (protocol.md).
 pub const HISTORY_PAGE: usize = 1000;
+/// Most users that one answer to `topic:presence` names.
+pub const PRESENCE_USERS: usize = 1000;
 /// Most entries a `rewind` may ask for.
 pub const REWIND_ENTRIES: usize = 1000;
 /// Longest token, in bytes: refused before any decoding.

@@ -13,6 +13,9 @@ use crate::subscribe::Wish;
 const ACK_COST_MILLI: u64 = 50;
 /// Thousandths of a frame that any other frame costs.
 const FRAME_COST_MILLI: u64 = 1000;
+/// Thousandths of a frame that each further topic of one request costs: joining and leaving is
+/// work for every topic, but a client that comes back with all of its topics is no flood.
+const TOPIC_COST_MILLI: u64 = 250;
 
 impl Session {
     pub(crate) fn command(
@@ -22,16 +25,16 @@ impl Session {
         effects: &mut Effects,
     ) {
         self.malformed = 0;
-        let cost_milli = match command {
+        let cost_milli = match &command {
             Command::Ack { .. } => ACK_COST_MILLI,
+            Command::Subscribe { request, .. } => cost_of_topics(request.topics.len()),
+            Command::Unsubscribe { topics, .. } => cost_of_topics(topics.len()),
             Command::Connect { .. }
             | Command::Resume { .. }
             | Command::Heartbeat { .. }
             | Command::Ping { .. }
             | Command::Refresh { .. }
             | Command::Close { .. }
-            | Command::Subscribe { .. }
-            | Command::Unsubscribe { .. }
             | Command::Publish { .. }
             | Command::History { .. }
             | Command::Presence { .. }
@@ -83,19 +86,34 @@ impl Session {
         effects: &mut Effects,
     ) -> bool {
         let settings = around.settings;
-        let taken = self.bucket.take(
-            cost_milli,
-            settings.frames_per_second,
-            settings.frames_burst,
-            around.now.mono_ms,
-        );
-        let Err(wait_ms) = taken else {
-            self.refused = 0;
-            return true;
+        let now_ms = around.now.mono_ms;
+        let (rate, burst) = (settings.frames_per_second, settings.frames_burst);
+        // A request that costs more than the burst would never pass.
+        let cost_milli = cost_milli.min(u64::from(burst) * 1000);
+        let frames = self.bucket.take(cost_milli, rate, burst, now_ms);
+        let weight_milli = u64::from(std::mem::take(&mut self.weight)) * 1000;
+        let bytes_rate = settings.bytes_per_second;
+        let bytes = self
+            .bytes
+            .take(weight_milli, bytes_rate, settings.bytes_burst, now_ms);
+        let (wait_ms, counted, text) = match (frames, bytes) {
+            (Ok(()), Ok(())) => {
+                self.refused = 0;
+                return true;
+            }
+            (Err(wait_ms), _) => (
+                wait_ms,
+                Counted::FrameRateLimited,
+                format!("more than {rate} frames per second"),
+            ),
+            (Ok(()), Err(wait_ms)) => (
+                wait_ms,
+                Counted::ByteRateLimited,
+                format!("more than {bytes_rate} bytes per second"),
+            ),
         };
         self.refused = self.refused.saturating_add(1);
-        effects.push(Effect::Count(Counted::FrameRateLimited));
-        let text = format!("more than {} frames per second", settings.frames_per_second);
+        effects.push(Effect::Count(counted));
         let mut refused = Refused::new(Code::RateLimited, text).answering(id.cloned());
         refused.retry_after_ms = Some(wait_ms);
         effects.push(Effect::Send(Event::Refused(refused)));
@@ -113,7 +131,7 @@ impl Session {
             }
         );
         match command {
-            Command::Connect { id, token } => self.connect(id, token, effects),
+            Command::Connect { id, token, claimed } => self.connect(id, token, claimed, effects),
             Command::Resume { .. } if !resume_failed => self.resume(command, around, effects),
             other => {
                 let text = if resume_failed {
@@ -266,6 +284,9 @@ impl Session {
                     id,
                 );
             }
+            StoreFailure::Full => {
+                refuse(effects, Code::LimitExceeded, TOO_MANY_OF_USER, id);
+            }
             StoreFailure::Fenced => {
                 refuse(effects, Code::Superseded, text_of(Code::Superseded), id);
                 self.end_superseded(effects);
@@ -277,6 +298,13 @@ impl Session {
         }
     }
 }
+
+/// What a subscribe or unsubscribe costs.
+const fn cost_of_topics(topics: usize) -> u64 {
+    FRAME_COST_MILLI + (topics as u64).saturating_sub(1) * TOPIC_COST_MILLI
+}
+
+pub(crate) const TOO_MANY_OF_USER: &str = "user: has too many connections to this node";
 
 /// What a failed resume shows of its last id, before any store is asked.
 pub(crate) fn is_plausible(last: &LastSeen, now_unix_ms: u64) -> bool {
@@ -322,6 +350,8 @@ const fn text_of(code: Code) -> &'static str {
         | Code::LimitExceeded
         | Code::RateLimited
         | Code::TooLarge
+        | Code::MethodNotAllowed
+        | Code::Conflict
         | Code::Draining
         | Code::Internal => "refused",
     }

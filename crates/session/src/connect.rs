@@ -2,11 +2,11 @@
 
 use sparkway_protocol::event::Welcome;
 use sparkway_protocol::{
-    CloseReason, Code, Epoch, Event, FrameId, MessageId, Refused, TopicName, UserId,
+    CloseReason, Code, Epoch, Event, FrameId, MessageId, Payload, Refused, TopicName, UserId,
 };
 
 use crate::Cursors;
-use crate::command::refuse;
+use crate::command::{TOO_MANY_OF_USER, refuse};
 use crate::effect::{Effect, OpenRequest};
 use crate::input::{AuthFailure, Identity, Opened, StoreFailure, Surroundings};
 use crate::machine::{Effects, Live, Session, State};
@@ -17,10 +17,11 @@ impl Session {
         &mut self,
         id: Option<FrameId>,
         token: Option<Box<str>>,
+        claimed: Option<Payload>,
         effects: &mut Effects,
     ) {
         self.state = State::Authenticating { id };
-        effects.push(Effect::Authenticate { token });
+        effects.push(Effect::Authenticate { token, claimed });
     }
 
     pub(crate) fn authenticated(
@@ -46,9 +47,15 @@ impl Session {
                     identity: Box::new(identity),
                 };
             }
-            Err(failure) => {
-                let (code, text) = words_of(failure);
+            Err(AuthFailure::Unavailable) => {
+                let (code, text) = words_of(AuthFailure::Unavailable);
                 refuse(effects, code, text, id);
+                self.close(CloseReason::TryAgain, false, effects);
+            }
+            Err(failure) => {
+                // One code for every reason (S0-08); the text says which.
+                let (_, text) = words_of(failure);
+                refuse(effects, Code::Unauthorized, text, id);
                 self.close(CloseReason::Unauthorized, false, effects);
             }
         }
@@ -63,14 +70,11 @@ impl Session {
         let State::Opening { id, identity } = &mut self.state else {
             return;
         };
-        let Ok(opened) = result else {
-            let text = "the store does not answer; connect again";
-            let refused = Refused::new(Code::Unavailable, text).answering(id.take());
-            effects.push(Effect::Send(Event::Refused(refused)));
-            self.close(CloseReason::TryAgain, false, effects);
-            return;
-        };
         let id = id.take();
+        let opened = match result {
+            Ok(opened) => opened,
+            Err(failure) => return self.not_opened(id, failure, effects),
+        };
         self.id = opened.session;
         let mut live = Live::begin(opened.epoch, 1, around);
         live.user = identity.user.take();
@@ -80,6 +84,27 @@ impl Session {
         let welcome = Box::new(self.welcome(opened.positions, around));
         effects.push(Effect::Send(Event::Connected { id, welcome }));
         self.tell_drain(effects);
+    }
+
+    pub(crate) fn not_opened(
+        &mut self,
+        id: Option<FrameId>,
+        failure: StoreFailure,
+        effects: &mut Effects,
+    ) {
+        let (code, text) = match failure {
+            StoreFailure::Full => (Code::LimitExceeded, TOO_MANY_OF_USER),
+            StoreFailure::Unavailable
+            | StoreFailure::NotReplicated
+            | StoreFailure::Fenced
+            | StoreFailure::Gone => (
+                Code::Unavailable,
+                "the store does not answer; connect again",
+            ),
+        };
+        let refused = Refused::new(code, text).answering(id);
+        effects.push(Effect::Send(Event::Refused(refused)));
+        self.close(CloseReason::TryAgain, false, effects);
     }
 
     pub(crate) fn welcome(&self, positions: Vec<MessageId>, around: &Surroundings<'_>) -> Welcome {
@@ -141,6 +166,36 @@ impl Session {
     }
 }
 
+impl Session {
+    /// The credential that ran out goes on, without the client's doing.
+    pub(crate) fn renewed(
+        &mut self,
+        identity: Identity,
+        dropped_topics: &[TopicName],
+        effects: &mut Effects,
+    ) {
+        let Some(live) = self.live_mut() else { return };
+        live.grants = identity.grants;
+        live.expires_at_ms = identity.expires_at_ms;
+        live.expiry_told_ms = None;
+        if dropped_topics.is_empty() {
+            return;
+        }
+        live.topics.retain(|topic| !dropped_topics.contains(topic));
+        if let Some(resuming) = &mut live.resuming {
+            // `resume_ack` comes first, and names them.
+            resuming.dropped_topics.extend_from_slice(dropped_topics);
+            return;
+        }
+        let names: Vec<&str> = dropped_topics.iter().map(TopicName::as_str).collect();
+        let text = format!("topics: no longer granted: {}", names.join(", "));
+        effects.push(Effect::Send(Event::Refused(Refused::new(
+            Code::Forbidden,
+            text,
+        ))));
+    }
+}
+
 impl Live {
     /// A session that begins now on this connection.
     pub(crate) fn begin(epoch: Epoch, generation: u32, around: &Surroundings<'_>) -> Self {
@@ -180,5 +235,13 @@ pub(crate) const fn words_of(failure: AuthFailure) -> (Code, &'static str) {
         AuthFailure::Missing => (Code::Unauthorized, "token: required"),
         AuthFailure::Invalid => (Code::Unauthorized, "token: not valid"),
         AuthFailure::Expired => (Code::TokenExpired, "token: expired"),
+        AuthFailure::Denied => (
+            Code::Unauthorized,
+            "the backend does not let this client in",
+        ),
+        AuthFailure::Unavailable => (
+            Code::Unavailable,
+            "the credential cannot be checked now; try again",
+        ),
     }
 }

@@ -2,7 +2,7 @@
 
 use sparkway_protocol::{
     CloseReason, Durability, Epoch, Event, FrameId, MessageId, Payload, SessionId, Since,
-    TopicName, UserId,
+    TopicName, TraceContext, UserId,
 };
 
 use crate::Cursors;
@@ -44,6 +44,8 @@ pub struct AppendRequest {
     pub durability: Durability,
     /// Name for idempotency; `None`: the gateway makes one.
     pub digest: Option<[u8; 16]>,
+    /// Where it stands in the client's trace.
+    pub trace: Option<TraceContext>,
 }
 
 /// Topics to receive.
@@ -63,6 +65,8 @@ pub struct SubscribeRequest {
     pub echo: bool,
     /// Whether join and leave events are wanted.
     pub presence: bool,
+    /// A backend asks: grants do not count.
+    pub by_backend: bool,
 }
 
 /// Something to look up.
@@ -114,6 +118,8 @@ pub enum Effect {
     Authenticate {
         /// The credential in the frame.
         token: Option<Box<str>>,
+        /// What else the client claims of itself.
+        claimed: Option<Payload>,
     },
     /// Check a new credential of a live session and apply its grants. Answer:
     /// [`crate::Input::Refreshed`].
@@ -192,6 +198,8 @@ pub enum Counted {
     HeartbeatTimeout,
     /// A frame over the rate.
     FrameRateLimited,
+    /// A frame over the rate of bytes.
+    ByteRateLimited,
     /// A wrong heartbeat token.
     BadHeartbeatToken,
 }

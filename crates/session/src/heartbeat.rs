@@ -113,7 +113,12 @@ impl Session {
         let state = std::mem::replace(&mut self.state, State::Closed);
         if let State::Live(live) = state {
             let epoch = live.epoch;
-            effects.push(if matches!(reason, CloseReason::Disconnected) {
+            // Who may not be here any more does not come back with a resume either.
+            let is_final = matches!(
+                reason,
+                CloseReason::Disconnected | CloseReason::Unauthorized
+            );
+            effects.push(if is_final {
                 Effect::End { epoch }
             } else {
                 Effect::Detach {
@@ -132,7 +137,11 @@ impl Session {
             self.end_superseded(effects);
             return;
         }
-        let resume = self.is_live() && reason != CloseReason::Disconnected;
+        let is_final = matches!(
+            reason,
+            CloseReason::Disconnected | CloseReason::Unauthorized
+        );
+        let resume = self.is_live() && !is_final;
         self.close(reason, resume, effects);
     }
 

@@ -37,6 +37,10 @@ pub enum AuthFailure {
     Invalid,
     /// It ran out.
     Expired,
+    /// The backend that decides said no.
+    Denied,
+    /// Whoever decides cannot be asked: the same credential may be good in a moment.
+    Unavailable,
 }
 
 /// Why the store did not do it.
@@ -50,6 +54,8 @@ pub enum StoreFailure {
     Fenced,
     /// The record is gone and could not be written again.
     Gone,
+    /// Not asked: the user has as many connections as the node allows.
+    Full,
 }
 
 /// A session as the store returned it at a claim.
@@ -128,7 +134,9 @@ pub enum Input {
     Authenticated(Result<Identity, AuthFailure>),
     /// Answers [`crate::Effect::Open`].
     Opened(Result<Opened, StoreFailure>),
-    /// Answers [`crate::Effect::Claim`]; `None` when the session cannot be resumed.
+    /// Answers [`crate::Effect::Claim`]; `None` when the session cannot be resumed. Answers
+    /// [`crate::Effect::Open`] in a dialect whose client is found again by what it calls itself:
+    /// then the session goes on where its record stands.
     Claimed(Result<Option<Box<Claimed>>, StoreFailure>),
     /// Answers [`crate::Effect::Attach`]: the replay may begin, then follows
     /// [`Input::ReplayDone`].
@@ -178,6 +186,14 @@ pub enum Input {
         /// Subscriptions that ended.
         dropped_topics: Vec<TopicName>,
     },
+    /// The credential goes on although the client did nothing: a backend said so. Grants are
+    /// applied by the gateway, which names what they dropped.
+    Renewed {
+        /// What holds now; its user is still the same.
+        identity: Box<Identity>,
+        /// Subscriptions that ended.
+        dropped_topics: Vec<TopicName>,
+    },
     /// A fenced write of this session was refused, or another node says so: it has a new owner.
     Superseded {
         /// The new owner's epoch.
@@ -201,6 +217,10 @@ pub enum Input {
         /// Milliseconds.
         heartbeat_interval_ms: u64,
     },
+    /// A backend subscribes the session: each topic after an id.
+    Enlist(Vec<(TopicName, MessageId)>),
+    /// A backend ends subscriptions of the session.
+    Delist(Vec<TopicName>),
     /// [`crate::Session::deadline`] has passed.
     Tick,
     /// The connection is gone.

@@ -4,7 +4,7 @@ use sparkway_protocol::{Epoch, Event, FrameId, LastSeen, SessionId, TopicName, U
 
 use crate::effect::Effect;
 use crate::input::{Input, Surroundings};
-use crate::subscribe::{Left, SubscriptionQueue};
+use crate::subscribe::{Left, SubscriptionQueue, Wish};
 use crate::{Bucket, Cursors, Identity};
 
 /// One connection's session. It lives as long as its connection; what survives lies in the store.
@@ -13,6 +13,10 @@ pub struct Session {
     pub(crate) id: SessionId,
     pub(crate) state: State,
     pub(crate) bucket: Bucket,
+    /// For the bytes of frames.
+    pub(crate) bytes: Bucket,
+    /// Bytes of the frame that is judged next.
+    pub(crate) weight: u32,
     /// Frames refused in a row for their rate.
     pub(crate) refused: u16,
     /// Malformed frames in a row.
@@ -98,6 +102,8 @@ impl Session {
                 resume_failed: false,
             },
             bucket: Bucket::full(around.settings.frames_burst, around.now.mono_ms),
+            bytes: Bucket::full(around.settings.bytes_burst, around.now.mono_ms),
+            weight: 0,
             refused: 0,
             malformed: 0,
             opened_ms: around.now.mono_ms,
@@ -163,6 +169,18 @@ impl Session {
         }
     }
 
+    /// Whether it takes no frames because too many requests wait for their answer.
+    #[must_use]
+    pub fn is_saturated(&self, around: &Surroundings<'_>) -> bool {
+        self.live()
+            .is_some_and(|live| live.in_flight >= around.settings.publishes_in_flight)
+    }
+
+    /// Says how many bytes the frame has that is stepped next, for its rate.
+    pub const fn weigh(&mut self, bytes: u32) {
+        self.weight = bytes;
+    }
+
     /// When [`Input::Tick`] is due, in monotonic milliseconds.
     #[must_use]
     pub fn deadline(&self, around: &Surroundings<'_>) -> u64 {
@@ -213,11 +231,20 @@ impl Session {
             } => {
                 self.refreshed(id, result, dropped_topics, effects);
             }
+            Input::Renewed {
+                identity,
+                dropped_topics,
+            } => self.renewed(*identity, &dropped_topics, effects),
             Input::Superseded { epoch } => self.superseded(epoch, effects),
             Input::Reowned { epoch } => {
                 if let State::Live(live) = &mut self.state {
                     live.epoch = live.epoch.max(epoch);
                 }
+            }
+            Input::Enlist(topics) => self.enlist(&topics, around, effects),
+            Input::Delist(topics) => {
+                let topics = topics.iter().map(|topic| topic.as_str().into()).collect();
+                self.subscription(Wish::Leave(None, topics), around, effects);
             }
             Input::Disconnect(reason) => self.disconnect(reason, effects),
             Input::Drain { reconnect_after_ms } => {

@@ -17,6 +17,7 @@ impl Session {
             ephemeral,
             durability,
             exclude_self,
+            trace,
         } = command
         else {
             return;
@@ -32,6 +33,7 @@ impl Session {
             exclude_self,
             durability,
             digest,
+            trace,
         });
         effects.push(if ephemeral {
             Effect::Announce(request)

@@ -52,12 +52,23 @@ impl Session {
         around: &Surroundings<'_>,
         effects: &mut Effects,
     ) {
-        let State::Claiming { id, last } = &mut self.state else {
-            return;
+        let (id, last) = match &mut self.state {
+            State::Claiming { id, last } => (id.take(), std::mem::take(last)),
+            // Found by the name that its dialect gives it: it goes on where its record stands.
+            State::Opening { id, .. } => (id.take(), LastSeen::Many(Vec::new())),
+            State::Waiting { .. }
+            | State::Authenticating { .. }
+            | State::Live(_)
+            | State::Closed => return,
         };
-        let (id, last) = (id.take(), std::mem::take(last));
         let claimed = match result {
             Ok(Some(claimed)) => *claimed,
+            Ok(None) if matches!(self.state, State::Opening { .. }) => {
+                return self.not_opened(id, StoreFailure::Unavailable, effects);
+            }
+            Err(failure) if matches!(self.state, State::Opening { .. }) => {
+                return self.not_opened(id, failure, effects);
+            }
             Ok(None) => return self.resume_failed(id, ResumeFailure::NotResumable, effects),
             Err(_) => return self.resume_failed(id, ResumeFailure::Unavailable, effects),
         };

@@ -23,7 +23,11 @@ pub struct SessionSettings {
     pub frames_per_second: u32,
     /// Frames at once.
     pub frames_burst: u32,
-    /// Publishes of one connection that wait for the store at once (256).
+    /// Bytes of frames per second, and at once; 0 (the default) switches the limit off.
+    pub bytes_per_second: u32,
+    /// Bytes at once: at least the longest message.
+    pub bytes_burst: u32,
+    /// Requests of one connection that wait for their answer at once (256).
     pub publishes_in_flight: usize,
     /// Whether a user may have only one session.
     pub only_one_per_user: bool,
@@ -49,6 +53,8 @@ impl Default for SessionSettings {
             topics_per_session: limits::TOPICS_PER_SESSION,
             frames_per_second: 50,
             frames_burst: 100,
+            bytes_per_second: 0,
+            bytes_burst: 0,
             publishes_in_flight: limits::PUBLISHES_IN_FLIGHT,
             only_one_per_user: false,
             keep_on_close: false,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use sparkway_protocol::event::Rejected;
-use sparkway_protocol::{Code, FrameId, Outcome, Subscribe, TopicName, limits};
+use sparkway_protocol::{Code, FrameId, MessageId, Outcome, Since, Subscribe, TopicName, limits};
 
 use crate::command::acked;
 use crate::effect::{Effect, SubscribeRequest};
@@ -15,6 +15,8 @@ use crate::machine::{Effects, Live, Session};
 pub(crate) enum Wish {
     Join(Option<FrameId>, Subscribe),
     Leave(Option<FrameId>, Vec<Box<str>>),
+    /// A backend's: not answered, grants do not count.
+    Enlist(Subscribe),
 }
 
 /// How an unsubscribe ended.
@@ -47,7 +49,7 @@ impl SubscriptionQueue {
 
 impl Wish {
     const fn joins(&self) -> bool {
-        matches!(self, Self::Join(..))
+        matches!(self, Self::Join(..) | Self::Enlist(_))
     }
 }
 
@@ -62,6 +64,29 @@ impl Session {
         let Some(live) = self.live_mut() else { return };
         live.queue.waiting.push_back(wish);
         live.start_wishes(around, effects);
+    }
+
+    /// A backend's subscriptions take their turn among those of the client.
+    pub(crate) fn enlist(
+        &mut self,
+        topics: &[(TopicName, MessageId)],
+        around: &Surroundings<'_>,
+        effects: &mut Effects,
+    ) {
+        let since_each = topics
+            .iter()
+            .map(|(topic, after)| (topic.as_str().into(), *after));
+        let request = Subscribe {
+            since_each: since_each.collect(),
+            topics: topics
+                .iter()
+                .map(|(topic, _)| topic.as_str().into())
+                .collect(),
+            since: Since::Now,
+            echo: true,
+            presence: false,
+        };
+        self.subscription(Wish::Enlist(request), around, effects);
     }
 
     pub(crate) fn subscribed(
@@ -145,6 +170,12 @@ impl Live {
                     let request = self.checked(id, request, most);
                     effects.push(Effect::Subscribe(Box::new(request)));
                 }
+                Some(Wish::Enlist(request)) => {
+                    let most = around.settings.topics_per_session;
+                    let mut request = self.checked(None, request, most);
+                    request.by_backend = true;
+                    effects.push(Effect::Subscribe(Box::new(request)));
+                }
                 Some(Wish::Leave(id, topics)) => effects.push(Effect::Unsubscribe { id, topics }),
                 None => return,
             }
@@ -186,6 +217,7 @@ impl Live {
             since_each: request.since_each,
             echo: request.echo,
             presence: request.presence,
+            by_backend: false,
         }
     }
 }

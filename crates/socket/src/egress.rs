@@ -10,30 +10,37 @@ use std::{
 use sparkway_frame::Framed;
 use tokio::io::AsyncWrite;
 
+use crate::queue::FrameQueue;
+
 /// Most slices of one vectored write.
 pub(crate) const SLICES: usize = 64;
+
+/// Most pings that are answered one by one when they come faster than they can be answered.
+const PONGS: usize = 16;
 
 /// Frames taken from the outbox plus the link's own pongs and close.
 #[derive(Default)]
 pub(crate) struct Egress {
-    queue: VecDeque<Framed>,
+    queue: FrameQueue,
     /// Bytes of the first frame that are already written.
     head_written: usize,
     /// Whether the first frame is a pong: its bytes were never counted by the outbox.
     head_is_pong: bool,
-    /// The answer to the latest ping. It goes out at the next frame boundary, and a newer one
-    /// replaces it, so a peer that pings without reading costs one frame.
-    pong: Option<Framed>,
+    /// Answers to pings. They go out at the next frame boundary. Beyond [`PONGS`] the oldest is
+    /// forgotten (RFC 6455, 5.5.3 allows it), so a peer that pings without reading costs those.
+    pongs: VecDeque<Framed>,
+    /// The socket took nothing at the last attempt.
+    blocked: bool,
 }
 
 impl Egress {
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.pong.is_none()
+        self.queue.is_empty() && self.pongs.is_empty()
     }
 
-    /// Whether nothing taken before still waits for the socket.
-    pub(crate) fn is_unblocked(&self) -> bool {
-        self.queue.is_empty()
+    /// Whether what was taken before waits for the socket.
+    pub(crate) const fn is_blocked(&self) -> bool {
+        self.blocked
     }
 
     /// Whether more frames would make the next write larger.
@@ -41,12 +48,8 @@ impl Egress {
         self.queue.len() < SLICES
     }
 
-    pub(crate) fn append(&mut self, mut frames: VecDeque<Framed>) {
-        if self.queue.is_empty() {
-            self.queue = frames;
-        } else {
-            self.queue.append(&mut frames);
-        }
+    pub(crate) fn append(&mut self, frames: FrameQueue) {
+        self.queue.append(frames);
     }
 
     pub(crate) fn push(&mut self, framed: Framed) {
@@ -54,21 +57,37 @@ impl Egress {
     }
 
     pub(crate) fn answer_ping(&mut self, pong: Framed) {
-        self.pong = Some(pong);
+        if self.pongs.len() == PONGS {
+            self.pongs.pop_front();
+        }
+        self.pongs.push_back(pong);
     }
 
     /// Drops every frame of which no byte has been written.
     pub(crate) fn drop_unstarted(&mut self) {
-        self.pong = None;
-        self.queue.truncate(usize::from(self.head_written > 0));
+        self.pongs = VecDeque::new();
+        if self.head_written > 0 {
+            self.queue.keep_first();
+        } else {
+            self.queue = FrameQueue::default();
+        }
     }
 
     /// Writes once. Answers the bytes written.
     pub(crate) fn poll_write<S: AsyncWrite + Unpin>(
-        &self,
+        &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
+        if self.pongs.is_empty()
+            && self.queue.len() == 1
+            && let Some(head) = self.queue.front()
+            && let Some(only) = head.as_bytes().get(self.head_written..)
+        {
+            // By far the most common case.
+            let result = Pin::new(stream).poll_write(cx, only);
+            return self.judge(result);
+        }
         let mut slices = [IoSlice::new(&[]); SLICES];
         let mut filled = 0;
         for (slice, bytes) in slices.iter_mut().zip(self.pieces()) {
@@ -80,6 +99,11 @@ impl Egress {
             [only] => Pin::new(stream).poll_write(cx, only),
             many => Pin::new(stream).poll_write_vectored(cx, many),
         };
+        self.judge(result)
+    }
+
+    fn judge(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.blocked = result.is_pending();
         match result {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             other => other,
@@ -96,8 +120,8 @@ impl Egress {
             left -= taken;
             counted += if uncounted { 0 } else { taken };
         }
-        if left > 0
-            && let Some(pong) = self.pong.take()
+        while left > 0
+            && let Some(pong) = self.pongs.pop_front()
         {
             if left < pong.len() {
                 self.queue.push_front(pong);
@@ -112,9 +136,9 @@ impl Egress {
             left -= taken;
             counted += taken;
         }
-        if self.queue.is_empty() {
-            // An idle connection holds no queue memory.
-            self.queue = VecDeque::new();
+        if self.pongs.is_empty() {
+            // An idle connection holds no memory for them.
+            self.pongs = VecDeque::new();
         }
         counted
     }
@@ -134,7 +158,7 @@ impl Egress {
         left
     }
 
-    /// The bytes to write, in order: the rest of a started frame, the pong, whole frames.
+    /// The bytes to write, in order: the rest of a started frame, pongs, whole frames.
     fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let started = (self.head_written > 0)
             .then(|| self.queue.front())
@@ -143,7 +167,7 @@ impl Egress {
         let whole = self.queue.iter().skip(usize::from(started.is_some()));
         started
             .into_iter()
-            .chain(self.pong.as_ref().map(Framed::as_bytes))
+            .chain(self.pongs.iter().map(Framed::as_bytes))
             .chain(whole.map(Framed::as_bytes))
     }
 }
@@ -179,17 +203,19 @@ mod tests {
     }
 
     #[test]
-    fn pong_never_splits_a_frame_and_the_latest_one_wins() {
+    fn pongs_never_split_a_frame_and_the_latest_ones_win() {
         let mut egress = filled();
         assert_eq!(egress.advance(4), 4);
-        egress.answer_ping(Framed::pong(b"old"));
-        egress.answer_ping(Framed::pong(b"new"));
+        for number in 0..=PONGS {
+            egress.answer_ping(Framed::pong(&[u8::try_from(number).unwrap()]));
+        }
         let order: Vec<_> = egress.pieces().map(<[u8]>::to_vec).collect();
+        assert_eq!(order.len(), 1 + PONGS + 1);
         assert_eq!(order[0], [0; 6]);
-        assert_eq!(order[1], Framed::pong(b"new").as_bytes());
-        assert_eq!(order[2], Framed::binary(&[1; 8]).as_bytes());
-        assert_eq!(egress.advance(6 + 2), 6, "the pong is begun");
-        assert_eq!(egress.advance(3 + 10), 10);
+        assert_eq!(order[1], Framed::pong(&[1]).as_bytes(), "0 is forgotten");
+        assert_eq!(order[PONGS + 1], Framed::binary(&[1; 8]).as_bytes());
+        assert_eq!(egress.advance(6 + 2), 6, "the first pong is begun");
+        assert_eq!(egress.advance(1 + 3 * (PONGS - 1) + 10), 10);
         assert!(egress.is_empty());
     }
 }

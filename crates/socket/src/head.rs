@@ -4,7 +4,7 @@ use std::{borrow::Cow, net::SocketAddr};
 
 use http::{HeaderMap, Method, Request, Uri, header};
 
-use crate::query;
+use crate::{Deflate, query};
 
 /// The head of one HTTP request.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +89,12 @@ impl<'a> RequestHead<'a> {
     /// Whether this process ended TLS for the connection.
     pub const fn is_secure(&self) -> bool {
         self.secure
+    }
+
+    /// Deflate without context, when the client offers it in a form that can be met.
+    #[must_use]
+    pub fn offered_deflate(&self) -> Option<Deflate> {
+        Deflate::offered(self.headers)
     }
 
     /// Whether the client asks for a WebSocket.

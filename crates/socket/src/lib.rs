@@ -13,12 +13,15 @@
 
 mod accept;
 mod egress;
+mod extension;
 mod head;
+mod inflate;
 mod link;
 mod listen;
 pub mod origin;
 mod outbox;
 mod query;
+mod queue;
 mod scanner;
 mod settings;
 mod stream;
@@ -26,7 +29,11 @@ mod tls;
 mod upgrade;
 mod violation;
 
-pub use accept::{AcceptEvent, Acceptor, Decision, ResponseFuture, Routes, Serve, Spawn, Upgraded};
+pub use accept::{
+    AcceptEvent, Acceptor, AnswerBody, BodyError, Decision, Receive, ResponseFuture, Routes, Serve,
+    Spawn, Streamed, Upgraded,
+};
+pub use extension::Deflate;
 pub use head::RequestHead;
 pub use link::{Closed, Inbound, Link, LinkEvent, Traffic};
 pub use listen::{BACKLOG, listen};
@@ -34,7 +41,7 @@ pub use outbox::{Outbox, Push};
 pub use query::decode_segment;
 pub use settings::{AcceptSettings, LinkSettings};
 pub use stream::{LinkStream, Stream};
-pub use tls::{Tls, TlsError};
+pub use tls::{Tls, TlsError, TlsFiles, TlsVersion};
 pub use tokio_tungstenite::tungstenite::Utf8Bytes;
 pub use upgrade::{Response, retry_later, text_response};
 pub use violation::Violation;

@@ -15,6 +15,7 @@ const CONTROL_PAYLOAD_BYTES: u64 = 125;
 
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
+const DEFLATED: u8 = 0x40;
 const CONTROL: u8 = 0x08;
 const OPCODE: u8 = 0x0f;
 const CLOSE: u8 = 0x08;
@@ -34,6 +35,8 @@ pub(crate) struct Scanner {
     fragments: u32,
     fragment_limit: u32,
     messages: u32,
+    /// Whether messages may be deflated.
+    deflate: bool,
 }
 
 impl Scanner {
@@ -49,27 +52,29 @@ impl Scanner {
             fragments: 0,
             fragment_limit,
             messages: 0,
+            deflate: false,
         }
     }
 
-    /// Follows `bytes`. Stops at the first fault.
-    pub(crate) fn scan(&mut self, mut bytes: &[u8]) {
+    /// Lets messages be deflated: the first reserved bit of their first frame says so.
+    pub(crate) const fn allow_deflate(&mut self) {
+        self.deflate = true;
+    }
+
+    /// Follows `bytes` up to the first fault. Answers how many of them come before the frame that
+    /// has it.
+    pub(crate) fn scan(&mut self, bytes: &[u8]) -> usize {
+        let mut left = bytes;
+        let mut sound = 0;
         while self.fault.is_none() {
-            if self.payload_left > 0 {
-                let skipped = usize::try_from(self.payload_left)
-                    .unwrap_or(usize::MAX)
-                    .min(bytes.len());
-                self.payload_left -= skipped as u64;
-                bytes = bytes.get(skipped..).unwrap_or_default();
-                if self.payload_left > 0 {
-                    return;
-                }
-                self.end_frame();
-            }
-            let Some((&byte, rest)) = bytes.split_first() else {
-                return;
+            left = self.skip_payload(left);
+            let Some((&byte, rest)) = left.split_first() else {
+                return bytes.len();
             };
-            bytes = rest;
+            if self.header_bytes == 0 {
+                sound = bytes.len() - left.len();
+            }
+            left = rest;
             if let Some(slot) = self.header.get_mut(usize::from(self.header_bytes)) {
                 *slot = byte;
                 self.header_bytes += 1;
@@ -78,6 +83,27 @@ impl Scanner {
                 self.begin_frame();
             }
         }
+        sound
+    }
+
+    /// What of `bytes` does not belong to the payload under way.
+    fn skip_payload<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        if self.payload_left == 0 {
+            return bytes;
+        }
+        let skipped = usize::try_from(self.payload_left)
+            .unwrap_or(usize::MAX)
+            .min(bytes.len());
+        self.payload_left -= skipped as u64;
+        if self.payload_left == 0 {
+            self.end_frame();
+        }
+        bytes.get(skipped..).unwrap_or_default()
+    }
+
+    /// Notes a rule that was broken inside of a payload.
+    pub(crate) fn set_fault(&mut self, violation: Violation) {
+        self.fault.get_or_insert(violation);
     }
 
     /// The rule the client broke, if any. What came before it may still be read.
@@ -147,7 +173,9 @@ impl Scanner {
 
     fn judge(&mut self, first: u8, second: u8, payload_bytes: u64) -> Option<Violation> {
         let control = first & CONTROL != 0;
-        let detail = if first & RESERVED != 0 {
+        let begins = !control && first & OPCODE != 0 && self.fragments == 0;
+        let allowed = if self.deflate && begins { DEFLATED } else { 0 };
+        let detail = if first & RESERVED & !allowed != 0 {
             "reserved bits set"
         } else if second & MASKED == 0 {
             "frame not masked"
@@ -232,6 +260,21 @@ mod tests {
             let mut scanner = Scanner::new(2);
             scanner.scan(&bytes);
             assert!(!scanner.at_boundary());
+        }
+    }
+
+    #[test]
+    fn what_comes_before_a_fault_is_told_from_what_comes_after_it() {
+        let good = [frame(0x81, b"one"), frame(0x89, b"")].concat();
+        let bytes = [&good[..], &[0x81, 0x01, b'x'], &frame(0x81, b"two")].concat();
+        for step in 1..=bytes.len() {
+            let mut scanner = Scanner::new(2);
+            let sound: usize = bytes.chunks(step).map(|piece| scanner.scan(piece)).sum();
+            // A header that began in an earlier piece was sound as far as it was there.
+            assert!(
+                (good.len()..=good.len() + 1).contains(&sound),
+                "{step}: {sound}"
+            );
         }
     }
 

@@ -14,6 +14,8 @@ pub struct LinkSettings {
     pub read_buffer_bytes: usize,
     /// Most fragments of one message. Default 1,024: empty fragments cost work but no bytes.
     pub fragments: u32,
+    /// Whether the client may send deflated messages. Default no: it was not agreed.
+    pub deflate: bool,
     /// Events handed out before the answers to them are written and other tasks run. Default 32.
     pub events_per_turn: u8,
 }
@@ -24,6 +26,7 @@ impl Default for LinkSettings {
             message_bytes: limits::MESSAGE_BYTES,
             read_buffer_bytes: 512,
             fragments: 1024,
+            deflate: false,
             events_per_turn: 32,
         }
     }
@@ -35,12 +38,12 @@ pub struct AcceptSettings {
     /// From the accept to the end of the TLS handshake, and again to the end of the request
     /// head. Default 5 s.
     pub handshake_deadline: Duration,
-    /// Most connections of one accept loop that are not yet upgraded; further ones wait in the
-    /// kernel's queue. Default 1,024.
+    /// Most connections of one accept loop that are not yet upgraded; for a further one the oldest
+    /// gives way. Default 1,024.
     pub handshakes: usize,
     /// Longest request head, in bytes. Default 8 KiB.
     pub header_bytes: usize,
-    /// Longest pause after a failed accept, such as one without free descriptors. Default 50 ms.
+    /// Longest pause after a failed accept. Default 50 ms.
     pub accept_backoff: Duration,
     /// Longest body of a plain HTTP request, in bytes. Default 64 KiB.
     pub body_bytes: usize,

@@ -38,6 +38,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// TLS over TCP; boxed, because its state is 30 times larger.
     Tls(Box<TlsStream<TcpStream>>),
+    /// A pipe within the process: a simulation's network.
+    Memory(DuplexStream),
 }
 
 impl LinkStream for Stream {
@@ -45,7 +47,7 @@ impl LinkStream for Stream {
         match self {
             Self::Tcp(tcp) => tcp.poll_readable(cx),
             // Plaintext may wait inside the TLS state while the socket is silent.
-            Self::Tls(_) => Poll::Ready(()),
+            Self::Tls(_) | Self::Memory(_) => Poll::Ready(()),
         }
     }
 }
@@ -59,6 +61,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+            Self::Memory(pipe) => Pin::new(pipe).poll_read(cx, buf),
         }
     }
 }
@@ -72,6 +75,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+            Self::Memory(pipe) => Pin::new(pipe).poll_write(cx, buf),
         }
     }
 
@@ -83,6 +87,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
             Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+            Self::Memory(pipe) => Pin::new(pipe).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -90,6 +95,7 @@ impl AsyncWrite for Stream {
         match self {
             Self::Tcp(tcp) => tcp.is_write_vectored(),
             Self::Tls(tls) => tls.is_write_vectored(),
+            Self::Memory(pipe) => pipe.is_write_vectored(),
         }
     }
 
@@ -97,6 +103,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
             Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
+            Self::Memory(pipe) => Pin::new(pipe).poll_flush(cx),
         }
     }
 
@@ -104,6 +111,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+            Self::Memory(pipe) => Pin::new(pipe).poll_shutdown(cx),
         }
     }
 }
@@ -113,6 +121,7 @@ impl fmt::Debug for Stream {
         f.write_str(match self {
             Self::Tcp(_) => "Stream::Tcp",
             Self::Tls(_) => "Stream::Tls",
+            Self::Memory(_) => "Stream::Memory",
         })
     }
 }

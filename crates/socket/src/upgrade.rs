@@ -44,7 +44,10 @@ pub(crate) fn upgrade_required(text: &'static str) -> Response {
 }
 
 /// What every request must satisfy, upgrade or not.
-pub(crate) fn check_request(head: &RequestHead<'_>) -> Result<(), Box<Response>> {
+pub(crate) fn check_request(version: Version, head: &RequestHead<'_>) -> Result<(), Box<Response>> {
+    if head.headers().contains_key(header::TRANSFER_ENCODING) && version != Version::HTTP_11 {
+        return Err(bad("Transfer-Encoding needs HTTP/1.1"));
+    }
     if count(head.headers(), header::HOST) > 1 {
         return Err(bad("duplicate Host header"));
     }
@@ -107,7 +110,7 @@ pub(crate) fn check_upgrade<B>(
         .map_err(|_| bad("Connection, Sec-WebSocket-Version or Sec-WebSocket-Key is wrong"))
 }
 
-fn bad(text: &'static str) -> Box<Response> {
+pub(crate) fn bad(text: &'static str) -> Box<Response> {
     let mut response = text_response(StatusCode::BAD_REQUEST, text);
     // What follows on this connection cannot be trusted to be a request.
     response

@@ -1,6 +1,7 @@
 //! One module per command. Each has its arguments and a function that carries it out.
 
 pub(crate) mod bench;
+pub(crate) mod chat;
 pub(crate) mod config;
 pub(crate) mod dev;
 pub(crate) mod health;
@@ -13,6 +14,7 @@ use std::future::Future;
 
 use crate::cli::Command;
 use crate::exit::{Failure, Outcome};
+use crate::operate;
 
 /// Carries out a command.
 ///
@@ -28,6 +30,10 @@ pub(crate) fn run(command: Command) -> Outcome {
         Command::Config(command) => config::run(command),
         Command::Bench(command) => bench::run(*command),
         Command::Health(args) => health::run(&args),
+        Command::Sessions(args) => operate::sessions::run(*args),
+        Command::Nodes(args) => operate::nodes::run(args),
+        Command::Drain(args) => operate::nodes::drain(&args),
+        Command::Top(args) => operate::top::run(&args),
     }
 }
 

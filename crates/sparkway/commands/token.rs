@@ -84,6 +84,9 @@ pub(crate) struct CreateArgs {
     /// Which key of the gateway verifies it (kid)
     #[arg(long, value_name = "ID")]
     pub(crate) key_id: Option<String>,
+    /// Write it to a file that only its owner reads, instead of stdout
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) secret: SecretArgs,
 }
@@ -138,8 +141,30 @@ fn create(args: CreateArgs) -> Outcome {
         | MintError::OwnOption(_)
         | MintError::TooLong(_) => Failure::usage(error),
     })?;
-    writeln!(std::io::stdout(), "{minted}")?;
+    match &args.out {
+        Some(path) => keep(path, &minted)?,
+        None => writeln!(std::io::stdout(), "{minted}")?,
+    }
     Ok(Exit::Ok)
+}
+
+/// Writes a secret so that nobody else can read it, not even for a moment.
+fn keep(path: &std::path::Path, text: &str) -> Result<(), Failure> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let failed =
+        |error: std::io::Error| Failure::failed(format!("--out {}: {error}", path.display()));
+    // A file that is there may be open to others: it is replaced, not filled.
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed)?;
+    writeln!(file, "{text}").map_err(failed)
 }
 
 fn verify(args: VerifyArgs) -> Outcome {

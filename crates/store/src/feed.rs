@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
-use sparkway_protocol::{CloseReason, Entry, Ephemeral, Epoch, MessageId, SessionId, TopicName};
+use sparkway_protocol::{
+    CloseReason, Entry, Ephemeral, Epoch, MessageId, PresenceChange, SessionId, TopicName,
+};
 use tokio::sync::mpsc;
 
-use crate::Hole;
+use crate::{Hole, Revocation};
 
 /// How many events wait for the reader before the backend stops reading its connection. The store
 /// may then cut that connection, which the feed turns into [`FeedEvent::Restored`].
@@ -35,6 +37,9 @@ pub enum FeedRequest {
     Follow(Vec<TopicName>),
     /// Stop following.
     Forget(Vec<TopicName>),
+    /// The reader has reason to believe that it does not hear everything: connect anew, which
+    /// [`FeedEvent::Restored`] answers.
+    Renew,
 }
 
 impl FeedHandle {
@@ -74,6 +79,8 @@ pub enum FeedEvent {
     Entry(Arc<Entry>),
     /// An announcement in a live topic.
     Ephemeral(Arc<Ephemeral>),
+    /// Somebody came into a live topic or left it. At most once.
+    Presence(Arc<PresenceChange>),
     /// The connection was lost and every followed topic is subscribed again: entries of live
     /// topics with an id up to `clock` may be missing and are all in the log; every later one
     /// follows. The reader reads all live topics from their last ids, up to `clock`, before it
@@ -103,4 +110,36 @@ pub enum Control {
         /// Why, as the client sees it.
         reason: CloseReason,
     },
+    /// A backend subscribes the session: each topic from an id on, so that nothing between the word
+    /// and its being obeyed is missed. The record says it already.
+    Enlist {
+        /// Which.
+        session: SessionId,
+        /// Topics, and after which id each begins.
+        topics: Vec<(TopicName, MessageId)>,
+    },
+    /// A backend ends subscriptions of the session. The record says it already.
+    Delist {
+        /// Which.
+        session: SessionId,
+        /// Topics.
+        topics: Vec<TopicName>,
+    },
+    /// Entries of a log up to this id are gone on purpose: they are not replayed from memory, either.
+    Trimmed {
+        /// Which log.
+        topic: TopicName,
+        /// The newest id that is gone.
+        until: MessageId,
+    },
+    /// The node is to send its clients away and to end, or to stay after all.
+    Drain {
+        /// Whether it is to go.
+        go: bool,
+    },
+    /// Tokens were revoked; told to all nodes.
+    Revoked(Revocation),
+    /// The channel is connected, also for the first time: what was said before may have been
+    /// missed. Backends that miss nothing never say it.
+    Restored,
 }

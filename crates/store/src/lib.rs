@@ -14,26 +14,36 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod directory;
 pub mod error;
 pub mod feed;
 pub mod memory;
+pub mod outbox;
+pub mod planted;
+pub mod presence;
 pub mod record;
+pub mod records;
 pub mod redis;
 
 use std::fmt;
 use std::sync::Arc;
 
 pub use futures_util::future::BoxFuture;
+use sparkway_metrics::RedisMetrics;
 use sparkway_protocol::{
     Entry, Ephemeral, Epoch, MessageId, NodeId, Partition, Partitions, SessionId, TopicName,
 };
 
+pub use directory::Directory;
 pub use error::{ClaimError, StoreError, WriteError};
 pub use feed::{Control, Feed, FeedEvent, FeedHandle};
+pub use outbox::{Happened, KeptEvent, Matters, Outbox, TakenEvents};
+pub use presence::Presence;
 pub use record::{
-    Append, Appended, Claim, Claimed, Detach, Expired, Hole, NodeLease, Open, Opened, Page,
-    Remember, Retention, SessionRecord, Subscription, Want,
+    Append, Appended, Claim, Claimed, Detach, Expired, Hole, NodeLease, OnlyOne, Open, Opened,
+    Page, Remember, Retention, Revocation, SessionRecord, Subscription, Want,
 };
+pub use records::Records;
 
 /// What every backend promises. All methods may be called from any task at any time; every write
 /// is safe to repeat after an error, which never says whether the write happened.
@@ -41,7 +51,24 @@ pub use record::{
 /// Deadlines: every method ends within the backend's configured deadline (default 2 s) and answers
 /// [`StoreError::Unavailable`] then. Dropping a future leaves the write either done or not done,
 /// never half done.
-pub trait Store: fmt::Debug + Send + Sync + 'static {
+pub trait Store:
+    Directory + Outbox + Presence + Records + fmt::Debug + Send + Sync + 'static
+{
+    /// What is counted of the calls of a backend that is a process of its own; `None` for one that
+    /// is not.
+    fn metrics(&self) -> Option<RedisMetrics> {
+        None
+    }
+
+    /// Seconds that this node's clock is ahead of the one behind a partition; 0 where both are the
+    /// same clock.
+    ///
+    /// # Errors
+    /// [`StoreError`]: not known now.
+    fn clock_offset(&self, _: Partition) -> BoxFuture<'_, Result<f64, StoreError>> {
+        Box::pin(async { Ok(0.0) })
+    }
+
     /// How many partitions the data has: fixed for the life of the data.
     fn partitions(&self) -> Partitions;
 
@@ -56,7 +83,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn feed(&self, partition: Partition) -> Feed;
 
     /// What other nodes tell this one. At most once: may be lost while the connection is down, so
-    /// every fact behind it is also found by a fenced write.
+    /// every fact behind it is also found by a fenced write, or can be read again after
+    /// [`Control::Restored`].
     fn control(&self, node: &NodeId) -> tokio::sync::mpsc::Receiver<Control>;
 
     /// Appends entries to the logs of topics of one partition and announces them, in order.
@@ -124,8 +152,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// [`StoreError`]: retry.
     fn holes(&self, partition: Partition) -> BoxFuture<'_, Result<Vec<Hole>, StoreError>>;
 
-    /// Creates a session, attached to a node. With [`Open::only_one`], atomically removes the
-    /// user's other sessions and tells their owners: exactly one survives any race.
+    /// Creates a session, attached to a node. With [`Open::only_one`], atomically removes other
+    /// sessions of the user and tells their owners: exactly one survives any race.
     ///
     /// # Errors
     /// [`StoreError`]: the session may or may not exist; repeat with the same id, or let it expire.
@@ -153,7 +181,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// no record: write it again with [`Store::restore`]. [`WriteError::Store`]: repeat.
     fn remember(&self, change: Remember) -> BoxFuture<'_, Result<(), WriteError>>;
 
-    /// Writes a whole record again after the store lost it, with its epoch raised by one.
+    /// Writes a whole record again after the store lost it, with its epoch raised by one. The owner
+    /// of an older record that stood there is told.
     ///
     /// # Errors
     /// [`WriteError::Fenced`]: a record exists that is not older.
@@ -193,6 +222,19 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`]: retry.
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeLease>, StoreError>>;
+
+    /// Keeps a revocation until its time is over and tells all nodes of it ([`Control::Revoked`]).
+    /// Safe to repeat; the later end counts.
+    ///
+    /// # Errors
+    /// [`StoreError`]: repeat it; also when [`Revocation::COUNT_MAX`] are kept already.
+    fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// All revocations that are not over.
+    ///
+    /// # Errors
+    /// [`StoreError`]: retry.
+    fn revocations(&self) -> BoxFuture<'_, Result<Vec<Revocation>, StoreError>>;
 
     /// Detaches the sessions of nodes whose lease ran out (their window begins now) and removes
     /// detached sessions whose deadline passed; one that was detached only by a lapsed lease, and

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use sparkway_protocol::{
-    Durability, Entry, Epoch, Format, MessageId, NodeId, Payload, SessionId, TopicName, UserId,
+    Durability, Entry, Epoch, Format, MessageId, NodeId, Payload, SessionId, TopicName,
+    TraceContext, UserId,
 };
 
 /// How much of a log is kept: the replay window.
@@ -42,6 +43,8 @@ pub struct Append {
     pub digest: [u8; 16],
     /// The publish counts only while this session has this epoch.
     pub fence: Option<(SessionId, Epoch)>,
+    /// Where it stands in a trace that is recorded: kept with it, so that deliveries can name it.
+    pub trace: Option<TraceContext>,
     /// How safely it is stored before it is answered.
     pub durability: Durability,
     /// How much of the log is kept.
@@ -113,6 +116,8 @@ pub struct Subscription {
     pub echo: bool,
     /// Whether join and leave events are wanted.
     pub presence: bool,
+    /// Made by a backend: grants are not asked, neither at a resume nor at a refresh.
+    pub by_backend: bool,
 }
 
 /// A session as the store keeps it.
@@ -144,13 +149,25 @@ pub struct SessionRecord {
     pub subscriptions: Vec<Subscription>,
 }
 
+/// Which other sessions of its user a new session ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnlyOne {
+    /// None.
+    #[default]
+    No,
+    /// All: one connection per user.
+    OfUser,
+    /// Those of the same format: one connection per user in a dialect.
+    OfDialect,
+}
+
 /// A session to create.
 #[derive(Clone, Debug)]
 pub struct Open {
     /// The record; its epoch is set by the store.
     pub record: SessionRecord,
-    /// Remove the user's other sessions: one connection per user.
-    pub only_one: bool,
+    /// Which other sessions of the user end.
+    pub only_one: OnlyOne,
 }
 
 /// A created session.
@@ -257,4 +274,18 @@ pub struct NodeLease {
     pub spare_accepts_per_second: u32,
     /// It drains.
     pub draining: bool,
+}
+
+/// A revocation of tokens, opaque to the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// Serialised: which tokens. The same text twice is one revocation.
+    pub what: Box<str>,
+    /// Unix milliseconds at which it is forgotten.
+    pub until_ms: u64,
+}
+
+impl Revocation {
+    /// So many are kept at once: about 10 MB. One more is refused until others are over.
+    pub const COUNT_MAX: usize = 100_000;
 }

@@ -41,6 +41,10 @@ impl Fixture for Embedded {
         self.store.clone()
     }
 
+    fn now_ms(&self) -> u64 {
+        self.now_ms.load(Ordering::Relaxed)
+    }
+
     fn idempotency_window_ms(&self) -> u64 {
         WINDOW_MS
     }

@@ -141,6 +141,7 @@ impl Run {
             exclude_origin: false,
             digest: rand::random(),
             fence: None,
+            trace: None,
             durability: Durability::Stored,
             retention,
         };

@@ -27,6 +27,7 @@ fn messages(count: usize, from: u64, topics: &[TopicName], payload: &Payload) ->
             exclude_origin: false,
             digest,
             fence: None,
+            trace: None,
             durability: Durability::Stored,
             retention: Retention::default(),
         }
@@ -55,7 +56,10 @@ async fn run(batch: usize) -> f64 {
             match event {
                 FeedEvent::Entry(_) => entries += 1,
                 FeedEvent::Restored { .. } => repairs += 1,
-                FeedEvent::Live { .. } | FeedEvent::Ephemeral(_) | FeedEvent::Rewound(_) => {}
+                FeedEvent::Live { .. }
+                | FeedEvent::Ephemeral(_)
+                | FeedEvent::Presence(_)
+                | FeedEvent::Rewound(_) => {}
             }
             if entries == MESSAGES || repairs > 0 {
                 break;

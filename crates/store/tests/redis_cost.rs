@@ -56,6 +56,7 @@ fn message(number: usize) -> Append {
         exclude_origin: false,
         digest: rand::random(),
         fence: None,
+        trace: None,
         durability: Durability::Stored,
         retention: Retention::default(),
     }
@@ -128,6 +129,7 @@ async fn bytes_of_keys_in_redis() {
             start: MessageId::MAX,
             echo: true,
             presence: false,
+            by_backend: false,
         };
         let record = SessionRecord {
             session,
@@ -143,7 +145,7 @@ async fn bytes_of_keys_in_redis() {
             cursors: vec![MessageId::MAX],
             subscriptions: (0..topics).map(subscription).collect(),
         };
-        let only_one = false;
+        let only_one = sparkway_store::OnlyOne::No;
         store.open(Open { record, only_one }).await.unwrap();
         let key = format!("sw:{{ms3}}:sess:{session}");
         println!("session with {topics} topics: {}", bytes_of(&server, &key));

@@ -12,11 +12,13 @@
 //! *Next*: `sparkway-store` on the way in, `sparkway-hub` on the way out.
 
 pub mod gap;
+pub mod presence;
 pub mod replay;
 pub mod ring;
 pub mod sequencer;
 
 pub use gap::{Window, missing_before};
+pub use presence::PresenceDiff;
 pub use replay::{Merged, Part, merge};
 pub use ring::{Ring, RingBounds};
 pub use sequencer::{Verdict, judge};

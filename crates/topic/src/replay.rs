@@ -60,6 +60,7 @@ pub(crate) mod tests {
             from: None,
             origin: None,
             exclude_origin: false,
+            trace: None,
             payload: Payload::json("1".into()),
         }
     }

@@ -87,6 +87,15 @@ impl Ring {
         self.trim(bounds, EVICTIONS_PER_PUSH);
     }
 
+    /// Drops entries up to an id: they are gone from the log on purpose.
+    pub fn forget(&mut self, until: MessageId) {
+        while let Some(oldest) = self.entries.front().filter(|oldest| oldest.id <= until) {
+            self.bytes -= oldest.payload.bytes.len();
+            self.start = oldest.id;
+            self.entries.pop_front();
+        }
+    }
+
     /// Drops the oldest entries over the bounds, at most `most` of them.
     pub fn trim(&mut self, bounds: RingBounds, most: usize) {
         for _ in 0..most {

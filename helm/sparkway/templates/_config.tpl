@@ -159,6 +159,20 @@
   value: {{ .Values.drain.duration | quote }}
 - name: SPARKWAY__DRAIN__MAX_RATE
   value: {{ int .Values.drain.maxRate | quote }}
+- name: SPARKWAY__REBALANCE__ENABLED
+  value: {{ .Values.rebalance.enabled | quote }}
+{{- if .Values.rebalance.enabled }}
+- name: SPARKWAY__REBALANCE__THRESHOLD
+  value: {{ .Values.rebalance.threshold | quote }}
+- name: SPARKWAY__REBALANCE__RATE
+  value: {{ .Values.rebalance.rate | quote }}
+- name: SPARKWAY__REBALANCE__MIN_CONNECTIONS
+  value: {{ int .Values.rebalance.minConnections | quote }}
+{{- end }}
+{{- if .Values.maxConnectionAge.enabled }}
+- name: SPARKWAY__REBALANCE__MAX_CONNECTION_AGE
+  value: {{ .Values.maxConnectionAge.age | quote }}
+{{- end }}
 {{- with .Values.limits.connectionsPerPod }}
 - name: SPARKWAY__LIMITS__CONNECTIONS
   value: {{ int . | quote }}

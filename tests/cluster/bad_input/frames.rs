@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::harness::bystander::Bystander;
 use crate::harness::cluster::{Cluster, ENCODINGS};
-use crate::harness::peer::{Peer, close_frame, ends_with, next, open};
+use crate::harness::peer::{Peer, close_frame, ends_with, last_words, next, open};
 use crate::harness::{SOON, time_passes};
 
 const FIN: u8 = 0x80;
@@ -19,8 +19,13 @@ const CLOSE: u8 = 8;
 const PING: u8 = 9;
 
 /// A masked frame with this first byte.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     masked(first, payload, [0x11, 0x22, 0x33, 0x44])
+}
+
+/// A masked ping.
+pub(crate) fn ping_frame(payload: &[u8]) -> Vec<u8> {
+    frame(FIN | PING, payload)
 }
 
 pub(super) fn text_frame(payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
@@ -68,15 +73,21 @@ async fn check(cases: &[(&str, Vec<u8>, u16)]) {
     let cluster = Cluster::memory(&[]).await;
     let bystander = Bystander::at(cluster.first()).await;
     for (what, bytes, code) in cases {
+        let breaks = !bytes.starts_with(&[FIN | CLOSE])
+            || *what == "one byte"
+            || *what == "in the text of a close";
         let mut peer = Peer::connect(cluster.first(), Encoding::Json).await;
         // The node may have closed before everything was sent.
         let _ = peer.wire.send_bytes(bytes).await;
-        let closed = peer
-            .wire
-            .wait_closed(SOON)
-            .await
-            .unwrap_or_else(|open| panic!("{what}: {open}"));
+        let (last_words, closed) = last_words(&mut peer.wire).await;
         assert_eq!(closed.code, Some(*code), "{what}: {closed}");
+        // Whoever broke a rule is told in the dialect's own form first; who closed, is not.
+        let told = last_words.iter().find(|frame| frame["type"] == "ws:close");
+        if let Some(told) = told {
+            assert_eq!(told["data"]["code"], *code, "{what}: {told}");
+            assert_eq!(told["data"]["resume"], true, "{what}: {told}");
+        }
+        assert_eq!(told.is_some(), breaks, "{what}: {last_words:?}");
         let again = Peer::resume(cluster.first(), Encoding::Json, &peer.ticket).await;
         assert_eq!(again.ticket.session, peer.ticket.session, "{what}");
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+use sparkway_client::Encoding;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -9,6 +11,7 @@ use super::frames::text_frame;
 use crate::harness::bystander::Bystander;
 use crate::harness::cluster::Cluster;
 use crate::harness::http::{UPGRADE, ask, upgrade};
+use crate::harness::peer::Peer;
 use crate::harness::time_passes;
 
 /// Asserts the status of each request (any of them), and that others never notice.
@@ -254,4 +257,79 @@ async fn a_flood_of_handshakes_is_borne() {
         futures_util::future::join_all(flood).await;
     }
     bystander.noticed_nothing().await;
+}
+
+#[tokio::test]
+async fn odd_and_many_subprotocols_are_passed_over() {
+    let many = vec!["x"; 1000].join(",");
+    refused(&[
+        (
+            "not ASCII",
+            upgrade("Sec-WebSocket-Protocol: sp\u{e4}rk\r\n"),
+            &[101, 400],
+        ),
+        (
+            "a thousand offers",
+            upgrade(&format!("Sec-WebSocket-Protocol: {many}\r\n")),
+            &[101],
+        ),
+        (
+            "nothing but commas",
+            upgrade("Sec-WebSocket-Protocol: ,,, ,\r\n"),
+            &[101],
+        ),
+    ])
+    .await;
+}
+
+/// A page of somebody else may ask, but its browser gives it no answer to read.
+#[tokio::test]
+async fn no_answer_lets_another_origin_read_it() {
+    let cluster = Cluster::memory(&[]).await;
+    let internal = cluster.processes[0].internal[0];
+    for (port, path) in [
+        (cluster.port(), "/healthz"),
+        (cluster.port(), "/ws"),
+        (internal, "/readyz"),
+        (internal, "/metrics"),
+        (internal, "/v1/sessions"),
+    ] {
+        for method in ["GET", "OPTIONS"] {
+            let request = format!(
+                "{method} {path} HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example\r\n\
+                 Access-Control-Request-Method: POST\r\nConnection: close\r\n\r\n"
+            );
+            let answer = ask(port, request).await.expect("an answer");
+            let allowed = answer.header("access-control-allow-origin");
+            assert_eq!(allowed, None, "{method} {path}: {}", answer.head);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_users_write_forges_no_line_of_the_log_and_no_metric() {
+    let cluster = Cluster::memory(&[("log.level", "debug"), ("log.format", "json")]).await;
+    let mut peer = Peer::connect(cluster.first(), Encoding::Json).await;
+    let forged = "\n{\"level\":\"ERROR\",\"message\":\"forged\"}\n";
+    for name in [forged, "{result=\"ok\"}", "a\"b\\c", "\u{1b}[31mred"] {
+        let data = json!({"topics": [name]});
+        peer.ask("topic:subscribe", data).await;
+        peer.ask(name, json!({})).await;
+    }
+    for number in 0..50 {
+        let names: Vec<String> = (0..100).map(|at| format!("many:{number}:{at}")).collect();
+        peer.ask("topic:subscribe", json!({"topics": names})).await;
+        peer.ask("topic:unsubscribe", json!({"topics": names}))
+            .await;
+    }
+    let request = upgrade("X-Forwarded-For: \"}\r\nUser-Agent: {evil=\"1\"}\r\n");
+    ask(cluster.port(), request).await;
+    let node = &cluster.processes[0];
+    for line in node.log().lines() {
+        let line: serde_json::Value = serde_json::from_str(line).expect("every line is JSON");
+        assert_ne!(line["message"], "forged");
+        assert_ne!(line["fields"]["message"], "forged");
+    }
+    let page = crate::harness::http::body(node.internal[0], "/metrics").await;
+    assert!(!page.contains("many:") && !page.contains("evil") && !page.contains("forged"));
 }

@@ -83,6 +83,18 @@ impl Cluster {
         }
     }
 
+    /// Three nodes over one Redis.
+    pub(crate) async fn three(settings: &[(&str, &str)]) -> Self {
+        let redis = Redis::start().await;
+        let mut cluster = Self::with_redis(redis, settings, settings).await;
+        let url = cluster.redis.as_ref().expect("it was given").url();
+        let all = [USUAL, &[("store.url", url.as_str())], settings].concat();
+        let third = Process::serve("node-c", &all).await;
+        cluster.urls.push(third.url(0));
+        cluster.processes.push(third);
+        cluster
+    }
+
     /// Two nodes in one process over the embedded store.
     pub(crate) async fn dev() -> Self {
         let process = Process::dev().await;

@@ -12,6 +12,7 @@ use sparkway_client::{
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::cluster::Cluster;
 use super::history::{Acknowledged, Delivery, History, Key, Session, Step};
@@ -52,6 +53,7 @@ pub(crate) struct Member {
 /// What came on the line, and how many messages of it.
 struct Seen {
     steps: Mutex<Vec<Step>>,
+    resumed_at: Mutex<Vec<Instant>>,
     messages: watch::Sender<usize>,
 }
 
@@ -154,6 +156,7 @@ impl Member {
     ) -> Self {
         let seen = Arc::new(Seen {
             steps: Mutex::default(),
+            resumed_at: Mutex::default(),
             messages: watch::Sender::new(0),
         });
         let watching = Arc::clone(&seen);
@@ -206,6 +209,12 @@ impl Member {
             .clone()
     }
 
+    /// When it went on on a new connection, each time.
+    pub(crate) fn resumed_at(&self) -> Vec<Instant> {
+        let resumed_at = self.seen.resumed_at.lock();
+        resumed_at.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Waits until it went on so many times on a new connection.
     pub(crate) async fn resumed(&self, times: usize) {
         let resumes = || {
@@ -244,6 +253,11 @@ impl Seen {
             LineStep::Received(_) | LineStep::Opened { .. } | LineStep::Cut => None,
         };
         let Some(step) = step else { return };
+        if matches!(step, Step::Resumed { .. }) {
+            let resumed_at = self.resumed_at.lock();
+            let mut resumed_at = resumed_at.unwrap_or_else(PoisonError::into_inner);
+            resumed_at.push(Instant::now());
+        }
         let is_message = matches!(step, Step::Message(_));
         self.steps
             .lock()

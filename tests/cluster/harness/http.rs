@@ -23,6 +23,14 @@ pub(crate) async fn status(port: u16, path: &str) -> Option<u16> {
     Answer::parse(&answer).map(|answer| answer.status)
 }
 
+/// The body of a GET.
+pub(crate) async fn body(port: u16, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let answer = try_ask(port, request.as_bytes()).await.expect("an answer");
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
+    body.to_owned()
+}
+
 /// Sends bytes and reads the answer until the node closes, or has answered an upgrade.
 pub(crate) async fn ask(port: u16, request: impl AsRef<[u8]>) -> Option<Answer> {
     let text = try_ask(port, request.as_ref())
@@ -57,7 +65,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let status = text.split_whitespace().nth(1)?.parse().ok()?;
         let (head, _) = text.split_once("\r\n\r\n")?;
         Some(Self {

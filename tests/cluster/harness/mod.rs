@@ -1,14 +1,19 @@
 //! What every test stands on: processes, a line that can be broken, clients, a judge.
 
+pub(crate) mod backend;
 pub(crate) mod bystander;
 pub(crate) mod cluster;
 pub(crate) mod crowd;
 pub(crate) mod history;
 pub(crate) mod http;
+pub(crate) mod issuer;
 pub(crate) mod node;
+pub(crate) mod operations;
+pub(crate) mod operator;
 pub(crate) mod peer;
 pub(crate) mod proxy;
 pub(crate) mod redis;
+pub(crate) mod schema;
 pub(crate) mod tokens;
 
 use std::future::Future;

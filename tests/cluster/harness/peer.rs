@@ -122,7 +122,25 @@ impl Peer {
     }
 
     async fn connect_with(url: &str, encoding: Encoding, data: Value) -> Self {
-        let mut wire = open(url, encoding).await;
+        Self::begin(open(url, encoding).await, data).await
+    }
+
+    /// A new session on a connection that is open.
+    pub(crate) async fn over(wire: Wire) -> Self {
+        Self::begin(wire, json!({})).await
+    }
+
+    /// A session that was taken up on this connection.
+    pub(crate) fn taken(wire: Wire, ticket: Ticket) -> Self {
+        Self {
+            wire,
+            ticket,
+            welcome: Value::Null,
+            frames: 1000,
+        }
+    }
+
+    async fn begin(mut wire: Wire, data: Value) -> Self {
         wire.send(&json!({"type": "ws:connect", "id": "connect", "data": data}))
             .await
             .unwrap();
@@ -138,7 +156,11 @@ impl Peer {
 
     /// The same session on a new connection.
     pub(crate) async fn resume(url: &str, encoding: Encoding, ticket: &Ticket) -> Self {
-        let mut wire = open(url, encoding).await;
+        Self::resume_over(open(url, encoding).await, ticket).await
+    }
+
+    /// The same session on a connection that is open.
+    pub(crate) async fn resume_over(mut wire: Wire, ticket: &Ticket) -> Self {
         wire.send(&json!({"type": "ws:resume", "data": ticket.data()}))
             .await
             .unwrap();

@@ -27,12 +27,31 @@ pub(crate) fn token(user: &str, subscribe: &[&str], publish: &[&str]) -> String 
     )
 }
 
+/// A token for everything, made with this secret.
+pub(crate) fn signed_with(user: &str, secret: &str) -> String {
+    signed(
+        &plain(user)
+            .subscribing(&["*"])
+            .publishing(&["*"])
+            .lasting(3600),
+        secret,
+    )
+}
+
 /// A token for everything that ends so long from now, or ended so long ago.
 pub(crate) fn ending(user: &str, in_s: i64) -> String {
     let mut token = plain(user).subscribing(&["*"]).publishing(&["*"]);
     token.issued_at_s = now_s() - 3600;
     token.expires_at_s = Some(now_s().checked_add_signed(in_s).expect("a time"));
     signed(&token, SECRET)
+}
+
+/// A token for everything with an id, issued so long ago.
+pub(crate) fn named(user: &str, token_id: &str, issued_ago_s: u64) -> String {
+    let mut token = plain(user).subscribing(&["*"]).publishing(&["*"]);
+    token.issued_at_s = now_s() - issued_ago_s;
+    token.token_id = Some(token_id.to_owned());
+    signed(&token.lasting(3600), SECRET)
 }
 
 /// A token for everything, signed with another secret.

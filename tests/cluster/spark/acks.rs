@@ -27,7 +27,7 @@ everywhere! {
             ("topic:unsubscribe", json!({"topics": [topic]}), "ws:ack"),
             ("topic:history", json!({"topic": topic, "limit": 1}), "ws:ack"),
             ("topic:history", json!({"topic": topic, "limit": 0}), "ws:error"),
-            ("topic:presence", json!({"topic": topic}), "ws:error"),
+            ("topic:presence", json!({"topic": topic}), "ws:ack"),
             ("rpc:call", json!({"method": "m", "params": {}}), "ws:error"),
             ("no:such", json!({}), "ws:error"),
             ("topic:publish", json!({}), "ws:error"),
@@ -55,7 +55,8 @@ everywhere! {
         let mut peer = Peer::connect(place.first(), place.encoding).await;
         let unsupported = "this gateway does not offer it";
         let table = [
-            ("topic:presence", json!({"topic": "t"}), "unsupported", unsupported),
+            ("topic:presence", json!({"topic": "$user:x"}), "forbidden",
+                "the grants do not cover this"),
             ("rpc:call", json!({"method": "m"}), "unsupported", unsupported),
             ("no:such", json!({}), "unknown_type",
                 "type: no frame that a client may send in Spark v1"),

@@ -101,15 +101,15 @@ async fn no_token_and_one_that_is_not_valid_are_unauthorized_and_close_1008() {
     assert_eq!(next(&mut wire).await["data"]["code"], "invalid");
 }
 
-/// The client of an expired token fetches another one; a code of its own says so.
+/// One code for every reason (S0-08); the text says that another token may help.
 #[tokio::test]
-async fn an_expired_token_is_refused_with_its_own_code_and_closes_1008() {
+async fn an_expired_token_is_unauthorized_like_any_other_and_the_text_says_why() {
     let cluster = Cluster::memory(REQUIRED).await;
     let mut wire = open(cluster.first(), Encoding::Json).await;
     let connect = json!({"type": "ws:connect", "data": {"token": ending("ada", -60)}});
     wire.send(&connect).await.unwrap();
     let refusal = json!({"type": "ws:error", "data": {
-        "code": "token_expired", "message": "token: expired", "retryable": false}});
+        "code": "unauthorized", "message": "token: expired", "retryable": false}});
     let farewell = close_frame(1008, "Unauthorized", false);
     ends_with(&mut wire, &[refusal, farewell], 1008, "Unauthorized").await;
 }

@@ -7,6 +7,7 @@ mod grants;
 mod heartbeat;
 mod http;
 mod messages;
+mod presence;
 mod replay;
 mod resume;
 mod rotation;

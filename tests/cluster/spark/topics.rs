@@ -158,11 +158,8 @@ everywhere! {
         assert_eq!(peer.message().await["id"], json!(own));
     }
 
-    async fn presence_may_be_wished_for_and_is_not_offered_yet(place: &Place<'_>) {
-        let topic = place.topic("presence");
+    async fn calls_are_not_offered_without_a_backend(place: &Place<'_>) {
         let mut peer = Peer::connect(place.first(), place.encoding).await;
-        peer.done("topic:subscribe", json!({"topics": [topic], "presence": true})).await;
-        assert_eq!(peer.refused("topic:presence", json!({"topic": topic})).await, "unsupported");
         let call = json!({"method": "sum", "params": [1, 2]});
         assert_eq!(peer.refused("rpc:call", call).await, "unsupported");
     }

@@ -1,4 +1,4 @@
-/** The profiles against the real gateway: `SPARKWAY_BIN=/path/to/sparkway npm run test:real:dialects`. */
+/** The profiles against the real gateway: `SPARKWAY_BIN=/path/to/sparkway npm run test:real`. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';

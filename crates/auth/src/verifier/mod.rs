@@ -1,22 +1,21 @@
 //! Tokens in, identities out.
 
+pub(crate) mod keys;
+
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::DecodingKey;
 use serde_json::Value;
 use sparkway_protocol::UserId;
 
-use crate::claims::{self, Fields};
+use crate::claims::{self, Demands, Fields};
 use crate::{
-    Algorithm, AuthError, AuthSettings, Grants, Identity, Key, KeyError, KeyProblem, Mode,
+    Algorithm, AuthError, AuthSettings, Grants, Identity, Key, KeyError, KeyProblem, KeySet, Mark,
+    Mode, Pass,
 };
-
-/// Bytes of an uncompressed point of P-256: one for the form and twice 32.
-const P256_POINT_BYTES: usize = 65;
-/// Bytes of an Ed25519 public key.
-const ED25519_BYTES: usize = 32;
-/// Fewest bytes of a DER `RSAPublicKey` with a modulus of 2048 bits.
-const RSA_2048_DER_BYTES: usize = 256;
+use keys::{BoundKey, bind};
+pub(crate) use keys::{foreign, public_key, shared_secret};
 
 /// How somebody was let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +45,18 @@ impl Admission {
         }
     }
 
+    /// What the session keeps of it.
+    #[must_use]
+    pub fn pass(&self) -> Pass {
+        match self {
+            Self::Anonymous(grants) => Pass::unmarked(grants.clone()),
+            Self::Identified(identity) => Pass {
+                grants: identity.grants.clone(),
+                mark: Mark::of(identity),
+            },
+        }
+    }
+
     /// Unix milliseconds at which the admission ends, if it does.
     #[must_use]
     pub const fn expires_at_ms(&self) -> Option<u64> {
@@ -56,19 +67,14 @@ impl Admission {
     }
 }
 
-#[derive(Debug)]
-struct BoundKey {
-    id: Option<Box<str>>,
-    algorithm: Algorithm,
-    key: DecodingKey,
-}
-
-/// Verifies tokens with the configured keys. Immutable: new settings make a new one, which costs
-/// a few microseconds per key.
-#[derive(Debug)]
+/// Verifies tokens with the configured keys and with the key sets of issuers. Immutable: new
+/// settings or a new set make a new one, which costs a few microseconds.
+#[derive(Clone, Debug)]
 pub struct Verifier {
-    settings: AuthSettings,
-    keys: Vec<BoundKey>,
+    settings: Arc<AuthSettings>,
+    keys: Arc<[BoundKey]>,
+    /// Of each issuer in the order of the settings, once it is known.
+    sets: Vec<Option<Arc<KeySet>>>,
 }
 
 impl Verifier {
@@ -82,7 +88,8 @@ impl Verifier {
             id: id.and_then(|key| key.id.clone()),
             problem,
         };
-        if settings.keys.is_empty() && settings.mode != Mode::Off {
+        let has_none = settings.keys.is_empty() && settings.issuers.is_empty();
+        if has_none && settings.mode != Mode::Off && !settings.opaque_tokens {
             return Err(refuse(None, KeyProblem::None));
         }
         if settings.keys.len() > AuthSettings::KEYS_MAX {
@@ -96,12 +103,45 @@ impl Verifier {
             let bound = bind(&key).map_err(|problem| refuse(Some(&key), problem))?;
             keys.push(bound);
         }
-        Ok(Self { settings, keys })
+        Ok(Self {
+            sets: vec![None; settings.issuers.len()],
+            settings: Arc::new(settings),
+            keys: keys.into(),
+        })
+    }
+
+    /// The same with the keys that an issuer publishes now, by its place in
+    /// [`AuthSettings::issuers`].
+    #[must_use]
+    pub fn with_key_set(&self, issuer: usize, set: Arc<KeySet>) -> Self {
+        let mut new = self.clone();
+        if let Some(slot) = new.sets.get_mut(issuer) {
+            *slot = Some(set);
+        }
+        new
+    }
+
+    /// What somebody may do whose credential says nothing of it.
+    #[must_use]
+    pub fn default_grants(&self) -> &Grants {
+        &self.settings.default_grants
+    }
+
+    /// What nobody in particular may do.
+    #[must_use]
+    pub fn anonymous_grants(&self) -> &Grants {
+        &self.settings.anonymous_grants
+    }
+
+    /// Whether tokens are not verified here, but by whoever is asked at connect.
+    #[must_use]
+    pub fn is_opaque(&self) -> bool {
+        self.settings.opaque_tokens
     }
 
     /// Whether tokens are required, optional or ignored, where a route does not say otherwise.
     #[must_use]
-    pub const fn mode(&self) -> Mode {
+    pub fn mode(&self) -> Mode {
         self.settings.mode
     }
 
@@ -160,125 +200,135 @@ impl Verifier {
             Some(_) => return Err(AuthError::Malformed),
         };
         let payload = decode(payload)?;
-        self.check_signature(algorithm, key_id, signed, signature)?;
-        claims::check(&Fields::parse(&payload)?, &self.settings, now_unix_s)
+        if self.settings.issuers.is_empty() {
+            check_signature(&self.keys, algorithm, key_id, (signed, signature))?;
+            let demands = Demands::of(&self.settings, None);
+            return claims::check(&Fields::parse(&payload)?, &demands, now_unix_s);
+        }
+        // Read before the signature is checked, to select among configured issuers, and for
+        // nothing else.
+        let claims = Fields::parse(&payload)?;
+        let places = self.places(&claims)?;
+        let issuer = self.check_place(&places, algorithm, key_id, (signed, signature))?;
+        let demands = Demands::of(&self.settings, issuer);
+        claims::check(&claims, &demands, now_unix_s)
     }
 
-    /// Tries the key that `kid` names, else every key of that algorithm. Each key verifies only
-    /// the algorithm it is configured for, whatever the token says.
-    fn check_signature(
+    /// Whose keys may have signed a token with this `iss`: those of an issuer count only for its
+    /// own tokens, whatever their ids are.
+    fn places(&self, claims: &Fields) -> Result<Vec<Place>, AuthError> {
+        let issuer = match claims.get("iss") {
+            None => None,
+            Some(Value::String(issuer)) => Some(issuer.as_str()),
+            Some(_) => return Err(AuthError::BadClaim(crate::Claim::Issuer)),
+        };
+        let named = |wanted: Option<&str>| {
+            let mut all = self.settings.issuers.iter();
+            all.position(|one| one.issuer.as_deref() == wanted)
+        };
+        let own = issuer.and_then(|issuer| named(Some(issuer)));
+        let mut places = Vec::with_capacity(2);
+        let wanted = self.settings.issuer.as_deref();
+        let is_configured = match wanted {
+            Some(wanted) => issuer == Some(wanted),
+            None => own.is_none(),
+        };
+        if is_configured && !self.keys.is_empty() {
+            places.push(Place::Configured);
+        }
+        places.extend(own.or_else(|| named(None)).map(Place::Published));
+        match issuer {
+            _ if !places.is_empty() => Ok(places),
+            None => Err(AuthError::MissingClaim(crate::Claim::Issuer)),
+            Some(_) => Err(AuthError::WrongIssuer),
+        }
+    }
+
+    /// Tries the keys of these places; answers the issuer whose key it was.
+    fn check_place(
         &self,
+        places: &[Place],
         algorithm: Algorithm,
         key_id: Option<&str>,
-        signed: &str,
-        signature: &str,
-    ) -> Result<(), AuthError> {
-        let named =
-            key_id.and_then(|id| self.keys.iter().find(|key| key.id.as_deref() == Some(id)));
-        let mut is_configured = false;
-        for key in &self.keys {
-            let is_candidate = named.is_none_or(|named| std::ptr::eq(named, key));
-            if !is_candidate || key.algorithm != algorithm {
-                continue;
-            }
-            is_configured = true;
-            let verified = jsonwebtoken::crypto::verify(
-                signature,
-                signed.as_bytes(),
-                &key.key,
-                foreign(key.algorithm),
-            );
-            if verified.unwrap_or(false) {
-                return Ok(());
+        signed: (&str, &str),
+    ) -> Result<Option<usize>, AuthError> {
+        let mut refusal = AuthError::Algorithm;
+        for place in places {
+            let tried = match place {
+                Place::Configured => {
+                    check_signature(&self.keys, algorithm, key_id, signed).map(|()| None)
+                }
+                Place::Published(at) => {
+                    let found = self.check_published(*at, algorithm, key_id, signed);
+                    found.map(|()| Some(*at))
+                }
+            };
+            match tried {
+                Ok(issuer) => return Ok(issuer),
+                Err(error) => refusal = error,
             }
         }
-        Err(if is_configured {
-            AuthError::Signature
-        } else {
-            AuthError::Algorithm
-        })
+        Err(refusal)
     }
+
+    /// A token that names a key is checked with that one alone.
+    fn check_published(
+        &self,
+        issuer: usize,
+        algorithm: Algorithm,
+        key_id: Option<&str>,
+        signed: (&str, &str),
+    ) -> Result<(), AuthError> {
+        let Some(set) = self.sets.get(issuer).and_then(Option::as_deref) else {
+            return Err(AuthError::KeysUnknown(issuer));
+        };
+        if key_id.is_some_and(|id| !set.has(id)) {
+            return Err(AuthError::KeyUnknown(issuer));
+        }
+        check_signature(set.keys(), algorithm, key_id, signed)
+    }
+}
+
+/// Whose keys they are.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// Of the configuration.
+    Configured,
+    /// Of the issuer at this place of the settings.
+    Published(usize),
+}
+
+/// Tries the key that `kid` names, else every key of that algorithm. Each key verifies only the
+/// algorithm it is configured for, whatever the token says.
+fn check_signature(
+    keys: &[BoundKey],
+    algorithm: Algorithm,
+    key_id: Option<&str>,
+    (signed, signature): (&str, &str),
+) -> Result<(), AuthError> {
+    let named = key_id.and_then(|id| keys.iter().find(|key| key.id.as_deref() == Some(id)));
+    let mut is_configured = false;
+    for key in keys {
+        let is_candidate = named.is_none_or(|named| std::ptr::eq(named, key));
+        if !is_candidate || key.algorithm != algorithm {
+            continue;
+        }
+        is_configured = true;
+        if key.has_signed(signed, signature) {
+            return Ok(());
+        }
+    }
+    Err(if is_configured {
+        AuthError::Signature
+    } else {
+        AuthError::Algorithm
+    })
 }
 
 fn decode(segment: &str) -> Result<Vec<u8>, AuthError> {
     URL_SAFE_NO_PAD
         .decode(segment)
         .map_err(|_| AuthError::Malformed)
-}
-
-fn bind(key: &Key) -> Result<BoundKey, KeyProblem> {
-    let material = key.expose();
-    let decoding = if key.algorithm.is_shared_secret() {
-        shared_secret(key.algorithm, material)?
-    } else {
-        public_key(key.algorithm, material)?
-    };
-    Ok(BoundKey {
-        id: key.id.clone(),
-        algorithm: key.algorithm,
-        key: decoding,
-    })
-}
-
-pub(crate) fn shared_secret(algorithm: Algorithm, secret: &str) -> Result<DecodingKey, KeyProblem> {
-    let bytes_min = match algorithm {
-        Algorithm::Hs512 => 64,
-        Algorithm::Hs384 => 48,
-        Algorithm::Hs256
-        | Algorithm::Rs256
-        | Algorithm::Ps256
-        | Algorithm::Es256
-        | Algorithm::EdDsa => 32,
-    };
-    if secret.contains("-----BEGIN") {
-        return Err(KeyProblem::PemAsSecret);
-    }
-    if secret.len() < bytes_min {
-        return Err(KeyProblem::ShortSecret(bytes_min));
-    }
-    Ok(DecodingKey::from_secret(secret.as_bytes()))
-}
-
-pub(crate) fn public_key(algorithm: Algorithm, pem: &str) -> Result<DecodingKey, KeyProblem> {
-    let no_key = KeyProblem::NotAKey(algorithm.as_str());
-    if pem.contains("PRIVATE KEY") {
-        return Err(KeyProblem::PrivateKey);
-    }
-    let read = match algorithm {
-        Algorithm::Rs256 | Algorithm::Ps256 => DecodingKey::from_rsa_pem(pem.as_bytes()),
-        Algorithm::Es256 => DecodingKey::from_ec_pem(pem.as_bytes()),
-        Algorithm::EdDsa => DecodingKey::from_ed_pem(pem.as_bytes()),
-        Algorithm::Hs256 | Algorithm::Hs384 | Algorithm::Hs512 => return Err(no_key),
-    };
-    let key = read.map_err(|_| no_key)?;
-    let key_bytes = key.try_get_as_bytes().map_err(|_| no_key)?.len();
-    match algorithm {
-        Algorithm::Rs256 | Algorithm::Ps256 if key_bytes < RSA_2048_DER_BYTES => {
-            Err(KeyProblem::ShortRsa)
-        }
-        Algorithm::Es256 if key_bytes != P256_POINT_BYTES => Err(no_key),
-        Algorithm::EdDsa if key_bytes != ED25519_BYTES => Err(no_key),
-        Algorithm::Hs256
-        | Algorithm::Hs384
-        | Algorithm::Hs512
-        | Algorithm::Rs256
-        | Algorithm::Ps256
-        | Algorithm::Es256
-        | Algorithm::EdDsa => Ok(key),
-    }
-}
-
-/// The same algorithm in the words of the `jsonwebtoken` crate.
-pub(crate) const fn foreign(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
-    match algorithm {
-        Algorithm::Hs256 => jsonwebtoken::Algorithm::HS256,
-        Algorithm::Hs384 => jsonwebtoken::Algorithm::HS384,
-        Algorithm::Hs512 => jsonwebtoken::Algorithm::HS512,
-        Algorithm::Rs256 => jsonwebtoken::Algorithm::RS256,
-        Algorithm::Ps256 => jsonwebtoken::Algorithm::PS256,
-        Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
-        Algorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
-    }
 }
 
 #[cfg(test)]

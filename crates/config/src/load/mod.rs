@@ -13,8 +13,6 @@ use crate::{ConfigError, ConfigErrors, Origin, Settings, Shown, file, show, sugg
 
 /// The variable that names the configuration file.
 const FILE_VARIABLE: &str = "SPARKWAY_CONFIG";
-/// Keys of the documented interface that this version does not carry out.
-const UNSUPPORTED: [&str; 3] = ["hooks", "tracing", "auth.jwks_url"];
 /// Largest file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -225,12 +223,8 @@ impl Loading {
 }
 
 fn unknown(path: &Path, origin: &Origin) -> ConfigError {
-    let is_unsupported = UNSUPPORTED
-        .iter()
-        .any(|name| Path::parse(name).is_some_and(|name| path.starts_with(&name)));
-    let meant = suggest::nearest(path).filter(|_| !is_unsupported);
+    let meant = suggest::nearest(path);
     let problem = match (meant, origin) {
-        (_, _) if is_unsupported => "is not supported by this version; remove it".to_owned(),
         (Some(meant), Origin::Variable(_) | Origin::VariableFile { .. }) => {
             let variable = Path::parse(&meant).map(|meant| meant.variable());
             let variable = variable.unwrap_or(meant);

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::issuers::{URL, target};
 use super::{Section, list, optional_text, optional_time, text, time, word, words};
 use crate::draft::DraftKey;
 use crate::key::{Key, Kind};
 use crate::raw::Raw;
-use crate::settings::{Algorithm, Claim, Grants, Mode};
+use crate::settings::{Algorithm, Claim, Grants, Mode, Target};
 
 const PATTERNS: &str = "topic names, prefixes such as `room:*`, or `*`";
 const PEM: &str = "a PEM text that begins with `-----BEGIN PUBLIC KEY-----`, or empty";
@@ -103,8 +104,43 @@ pub(super) const AUTH: Section = Section {
             get: |draft, id| optional_text(draft.key_now(id).public_key.as_ref()),
         },
         Key {
+            name: "auth.jwks_url",
+            doc: "Where the keys of a single issuer are fetched (JWKS); its `iss` is `auth.issuer`, or any. Several: `auth.issuers`.",
+            secret: false,
+            kind: Kind::Text {
+                allowed: URL,
+                set: |draft, _, text| {
+                    draft.jwks_url = target(&text)?;
+                    Ok(())
+                },
+            },
+            get: |draft, _| optional_text(draft.jwks_url.as_ref().map(Target::text).as_ref()),
+        },
+        Key {
+            name: "auth.jwks_refresh",
+            doc: "How often key sets are fetched again: a withdrawn key counts for no longer. A token with an unknown key has them fetched at once, at most every 60 s.",
+            secret: false,
+            kind: Kind::Time {
+                min: super::SECOND,
+                max: Duration::from_hours(24),
+                set: |draft, _, value| draft.settings.key_sets.refresh = value,
+            },
+            get: |draft, _| time(draft.settings.key_sets.refresh),
+        },
+        Key {
+            name: "auth.jwks_timeout",
+            doc: "How long one fetch may take. While fetches fail, the keys known before count.",
+            secret: false,
+            kind: Kind::Time {
+                min: Duration::from_millis(100),
+                max: super::MINUTE,
+                set: |draft, _, value| draft.settings.key_sets.timeout = value,
+            },
+            get: |draft, _| time(draft.settings.key_sets.timeout),
+        },
+        Key {
             name: "auth.issuer",
-            doc: "The only accepted `iss`. Empty: any.",
+            doc: "The only accepted `iss` of tokens that the keys above verify. Empty: any.",
             secret: false,
             kind: Kind::Text {
                 allowed: "a text, or empty",
@@ -228,6 +264,17 @@ pub(super) const AUTH: Section = Section {
                 },
             },
             get: |draft, _| list(&draft.anonymous_grants.publish),
+        },
+        Key {
+            name: "auth.revocation_keep",
+            doc: "How long a revocation is kept that does not say otherwise. Longer than any token lives, or a revoked one is good again afterwards.",
+            secret: false,
+            kind: Kind::Time {
+                min: super::MINUTE,
+                max: Duration::from_hours(24 * 3650),
+                set: |draft, _, value| draft.settings.auth.revocation_keep = value,
+            },
+            get: |draft, _| time(draft.settings.auth.revocation_keep),
         },
         Key {
             name: "auth.cookie_name",

@@ -1,111 +1,16 @@
-//! Limits, drain, API, log.
+//! Drain, API, log.
 
 use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::{
-    NOTHING, Section, bytes, count, list, optional_count, optional_text, small, text, time,
-};
+use super::{NOTHING, Section, count, list, optional_text, small, text, time};
 use crate::key::{Key, Kind};
 use crate::settings::{ApiKey, LogFormat, Scope};
 
-const KIB: u64 = 1024;
 const MILLION: u64 = 1_000_000;
-/// A message must fit into one append to the store.
-const MESSAGE_MAX: u64 = 256 * KIB;
-const _: () = assert!(sparkway_protocol::limits::APPEND_BATCH_BYTES == 256 * 1024);
 /// Fewest characters of the secret part of an API key: 120 bits when it is base64.
 const API_SECRET_CHARS_MIN: usize = 20;
-
-pub(super) const LIMITS: Section = Section {
-    name: "limits",
-    doc: "Bounds on what clients may use.",
-    keys: &[
-        Key {
-            name: "limits.message_bytes",
-            doc: "Longest message of a client.",
-            secret: false,
-            kind: Kind::Bytes {
-                min: KIB,
-                max: MESSAGE_MAX,
-                set: |draft, _, value| draft.settings.limits.message_bytes = value,
-            },
-            get: |draft, _| bytes(draft.settings.limits.message_bytes),
-        },
-        Key {
-            name: "limits.connections",
-            doc: "Connections of this node. Empty: what the limit of file descriptors allows.",
-            secret: false,
-            kind: Kind::OptionalCount {
-                min: 1,
-                max: 10 * MILLION,
-                set: |draft, _, value| draft.settings.limits.connections = value.map(small),
-            },
-            get: |draft, _| optional_count(draft.settings.limits.connections),
-        },
-        Key {
-            name: "limits.handshakes_per_second",
-            doc: "Handshakes that this node begins per second. Empty: unlimited.",
-            secret: false,
-            kind: Kind::OptionalCount {
-                min: 1,
-                max: MILLION,
-                set: |draft, _, value| {
-                    draft.settings.limits.handshakes_per_second = value.map(small);
-                },
-            },
-            get: |draft, _| optional_count(draft.settings.limits.handshakes_per_second),
-        },
-        Key {
-            name: "limits.frames_per_second",
-            doc: "Frames that one connection may send per second; 0 is unlimited.",
-            secret: false,
-            kind: Kind::Count {
-                min: 0,
-                max: MILLION,
-                set: |draft, _, value| draft.settings.limits.frames_per_second = small(value),
-            },
-            get: |draft, _| count(draft.settings.limits.frames_per_second),
-        },
-        Key {
-            name: "limits.frames_burst",
-            doc: "Frames that one connection may send at once after a pause.",
-            secret: false,
-            kind: Kind::Count {
-                min: 1,
-                max: MILLION,
-                set: |draft, _, value| draft.settings.limits.frames_burst = small(value),
-            },
-            get: |draft, _| count(draft.settings.limits.frames_burst),
-        },
-        Key {
-            name: "limits.topics_per_session",
-            doc: "Topics that one session may be subscribed to.",
-            secret: false,
-            kind: Kind::Count {
-                min: 1,
-                max: 10_000,
-                set: |draft, _, value| {
-                    let value = usize::try_from(value).unwrap_or(usize::MAX);
-                    draft.settings.limits.topics_per_session = value;
-                },
-            },
-            get: |draft, _| count(draft.settings.limits.topics_per_session),
-        },
-        Key {
-            name: "limits.outbox_bytes",
-            doc: "Bytes that wait for one connection; beyond it the connection is fed from the log. Not below `limits.message_bytes`.",
-            secret: false,
-            kind: Kind::Bytes {
-                min: 16 * KIB,
-                max: 64 * KIB * KIB,
-                set: |draft, _, value| draft.settings.limits.outbox_bytes = value,
-            },
-            get: |draft, _| bytes(draft.settings.limits.outbox_bytes),
-        },
-    ],
-};
 
 pub(super) const DRAIN: Section = Section {
     name: "drain",

@@ -1,10 +1,17 @@
 //! Every key, once.
 
 mod auth;
+mod chat;
+mod conversation;
+mod hooks;
+mod issuers;
 mod limits;
+mod rebalance;
 mod room;
 mod server;
 mod topics;
+mod tracing;
+mod usage;
 
 use std::time::Duration;
 
@@ -27,14 +34,22 @@ pub(crate) const SECTIONS: &[Section] = &[
     server::STORE,
     server::ROUTES,
     auth::AUTH,
+    issuers::ISSUERS,
+    hooks::HOOKS,
+    hooks::OUTBOUND,
     topics::SESSION,
     topics::TOPICS,
     topics::NAMESPACES,
+    topics::PRESENCE,
     room::ROOM,
-    limits::LIMITS,
+    conversation::CONVERSATION,
+    chat::CHAT,
+    usage::LIMITS,
     limits::DRAIN,
+    rebalance::REBALANCE,
     limits::API,
     limits::LOG,
+    tracing::TRACING,
 ];
 
 /// All keys in order.
@@ -72,6 +87,10 @@ fn text(value: impl ToString + Copy) -> Raw {
 
 fn optional_text(value: Option<impl ToString + Copy>) -> Raw {
     value.map_or_else(Raw::none, text)
+}
+
+fn ratio(value: f64) -> Raw {
+    Raw::Bare(value.to_string())
 }
 
 fn flag(value: bool) -> Raw {

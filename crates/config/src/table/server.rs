@@ -10,7 +10,7 @@ use super::{Section, count, list, optional_count, optional_text, small, text, wo
 use crate::draft::DraftRoute;
 use crate::key::{Key, Kind};
 use crate::raw::Raw;
-use crate::settings::{AddressRange, Dialect, Mode, StoreSettings};
+use crate::settings::{AddressRange, Dialect, Mode, Reject, StoreSettings, TlsVersion};
 
 const LISTEN: &str = "an IP address and a port, such as `0.0.0.0:8000` or `[::]:8000`";
 
@@ -72,6 +72,24 @@ pub(super) const SERVER: Section = Section {
             get: |draft, _| shown_path(draft.tls_key.as_ref()),
         },
         Key {
+            name: "server.tls.min_version",
+            doc: "Oldest version of TLS that a client may speak.",
+            secret: false,
+            kind: Kind::Choice {
+                words: || vec!["1.2", "1.3"],
+                set: |draft, _, text| {
+                    draft.tls_oldest = match text {
+                        "1.3" => TlsVersion::Tls13,
+                        _ => TlsVersion::Tls12,
+                    };
+                },
+            },
+            get: |draft, _| match draft.tls_oldest {
+                TlsVersion::Tls12 => text("1.2"),
+                TlsVersion::Tls13 => text("1.3"),
+            },
+        },
+        Key {
             name: "server.allowed_origins",
             doc: "Web pages that may connect. Empty: only pages of the host that they connect to.",
             secret: false,
@@ -86,6 +104,22 @@ pub(super) const SERVER: Section = Section {
                 },
             },
             get: |draft, _| list(&draft.settings.server.allowed_origins),
+        },
+        Key {
+            name: "server.compression",
+            doc: "Whether messages are deflated for clients that offer it (permessage-deflate without context). A published message is compressed once for all of them; the limit of a message counts inflated. `off` is the default: it costs CPU, and a secret beside text that somebody else chooses shows in the length.",
+            secret: false,
+            kind: Kind::Choice {
+                words: || vec!["off", "deflate"],
+                set: |draft, _, text| draft.settings.server.compression = text == "deflate",
+            },
+            get: |draft, _| {
+                text(if draft.settings.server.compression {
+                    "deflate"
+                } else {
+                    "off"
+                })
+            },
         },
         Key {
             name: "server.trusted_proxies",
@@ -258,6 +292,19 @@ pub(super) const ROUTES: Section = Section {
             },
             get: |draft, path| optional_text(draft.route_now(path).auth.map(Mode::as_str)),
         },
+        Key {
+            name: "routes.*.reject",
+            doc: "How a missing or bad token in a handshake is answered: the connection is made and closed with the dialect's code, which pages can see, or with the status 401. With `http` the first message is no place for a token.",
+            secret: false,
+            kind: Kind::Choice {
+                words: || words(&Reject::ALL, Reject::as_str),
+                set: |draft, path, text| {
+                    let reject = word(&Reject::ALL, Reject::as_str, text);
+                    draft.route(path).reject = reject.unwrap_or_default();
+                },
+            },
+            get: |draft, path| text(draft.route_now(path).reject.as_str()),
+        },
     ],
 };
 
@@ -300,6 +347,7 @@ fn route(item: &str) -> Result<DraftRoute, String> {
         path: path.to_owned(),
         dialect: Some(dialect),
         auth: None,
+        reject: Reject::default(),
     })
 }
 

@@ -98,6 +98,17 @@ pub(super) const SESSION: Section = Section {
             kind: Kind::Flag(|draft, _, value| draft.settings.session.keep_on_close = value),
             get: |draft, _| flag(draft.settings.session.keep_on_close),
         },
+        Key {
+            name: "session.max_unacked",
+            doc: "Messages that a client may leave unacknowledged before its delivery pauses; nothing is dropped. 0 is no limit. Only for clients that acknowledge: others hear this many and no more.",
+            secret: false,
+            kind: Kind::Count {
+                min: 0,
+                max: 1_000_000,
+                set: |draft, _, value| draft.settings.session.max_unacked = small(value),
+            },
+            get: |draft, _| count(draft.settings.session.max_unacked),
+        },
     ],
 };
 
@@ -156,7 +167,7 @@ macro_rules! topic_keys {
             },
             Key {
                 name: concat!($prefix, ".publish"),
-                doc: "Which clients may publish: those whose token grants it, all, or none.",
+                doc: "Which clients may publish: those whose token grants it, all, none, or those whom the hook lets.",
                 secret: false,
                 kind: Kind::Choice {
                     words: || words(&Access::ALL, Access::as_str),
@@ -169,7 +180,7 @@ macro_rules! topic_keys {
             },
             Key {
                 name: concat!($prefix, ".subscribe"),
-                doc: "Which clients may subscribe: those whose token grants it, all, or none.",
+                doc: "Which clients may subscribe: those whose token grants it, all, none, or those whom the hook lets.",
                 secret: false,
                 kind: Kind::Choice {
                     words: || words(&Access::ALL, Access::as_str),
@@ -194,4 +205,20 @@ pub(super) const NAMESPACES: Section = Section {
     name: "namespaces",
     doc: "What holds for the topics `NAME` and `NAME:…` instead. What is not set is as in `topics`. A variable names a namespace in lower case only.",
     keys: topic_keys!("namespaces.*"),
+};
+
+pub(super) const PRESENCE: Section = Section {
+    name: "presence",
+    doc: "Who is in which topic. Where it is kept at all, `topics.presence` says.",
+    keys: &[Key {
+        name: "presence.grace",
+        doc: "How long a session without connection is still in its topics. Who resumes before does not leave.",
+        secret: false,
+        kind: Kind::Time {
+            min: NOTHING,
+            max: DAY,
+            set: |draft, _, value| draft.settings.presence.grace = value,
+        },
+        get: |draft, _| time(draft.settings.presence.grace),
+    }],
 };

@@ -1,6 +1,7 @@
 //! The rules of a payload that its syntax does not know: depth, Unicode, nothing but JSON's kinds.
 
 use sparkway_protocol::limits::PAYLOAD_DEPTH;
+use sparkway_protocol::{Encoding, Payload};
 
 use super::reader::{Flaw, Head, Reader};
 
@@ -28,6 +29,39 @@ pub(crate) fn check_json(text: &str) -> Result<(), &'static str> {
         }
     }
     Ok(())
+}
+
+/// Whether a payload that was checked before is nested deeper than `levels`. Texts and bytes have
+/// no levels.
+#[must_use]
+pub fn is_deeper(payload: &Payload, levels: usize) -> bool {
+    match payload.encoding {
+        Encoding::Json => depth_of_json(&payload.bytes) > levels,
+        Encoding::MsgPack => {
+            let mut reader = Reader::new(&payload.bytes);
+            matches!(check_value(&mut reader, levels), Err(Flaw::TooDeep))
+        }
+        Encoding::Text | Encoding::Binary => false,
+    }
+}
+
+fn depth_of_json(text: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for symbol in text {
+        match symbol {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// Checks the string whose opening quote was read; returns what follows its closing one.

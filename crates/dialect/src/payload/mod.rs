@@ -12,6 +12,7 @@ use sparkway_protocol::{Encoding, Payload, Refused};
 use crate::value::{Json, Value as _, invalid};
 use crate::writer::{JsonWriter, Writer as _};
 
+pub use check::is_deeper;
 pub(crate) use check::{check_json, check_msgpack};
 pub(crate) use from_json::to_msgpack;
 pub(crate) use from_msgpack::write as write_msgpack;

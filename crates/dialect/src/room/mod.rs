@@ -61,6 +61,7 @@ pub fn decode(topic: &TopicName, wire: Wire<'_>) -> Command {
         ephemeral: false,
         durability: Durability::default(),
         exclude_self: false,
+        trace: None,
     }
 }
 
@@ -80,6 +81,7 @@ pub(crate) fn encode(event: &Event) -> Option<Framed> {
         | Event::Expiring { .. }
         | Event::Drain { .. }
         | Event::Closing { .. }
+        | Event::Presence(_)
         | Event::Gap(_) => None,
     }
 }

@@ -67,6 +67,7 @@ fn auth(token: Option<Json<'_>>) -> Result<Command, Refused> {
     Ok(Command::Connect {
         id: answer::id(answer::AUTH),
         token: Some(Box::from(required(token, "token")?)),
+        claimed: None,
     })
 }
 
@@ -141,5 +142,6 @@ fn publish(
         ephemeral: false,
         durability: Durability::default(),
         exclude_self: false,
+        trace: None,
     })
 }

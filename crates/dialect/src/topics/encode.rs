@@ -54,6 +54,7 @@ fn write(event: &Event, out: &mut Out) -> Option<()> {
         | Event::ResumeFailed { .. }
         | Event::HeartbeatAck { .. }
         | Event::Ping { .. }
+        | Event::Presence(_)
         | Event::Closing { .. } => return None,
     }
     Some(())

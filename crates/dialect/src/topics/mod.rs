@@ -55,6 +55,7 @@ pub fn connect() -> Command {
     Command::Connect {
         id: answer::id(answer::HANDSHAKE),
         token: None,
+        claimed: None,
     }
 }
 
@@ -65,6 +66,7 @@ pub fn in_use(command: Command) -> Command {
         Command::Connect {
             id,
             token: Some(token),
+            ..
         } => Command::Refresh { id, token },
         other => other,
     }

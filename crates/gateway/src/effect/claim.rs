@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use sparkway_auth::Grants;
-use sparkway_protocol::{Epoch, Gap, GapReason, MessageId, Partition, SessionId, TopicName};
-use sparkway_session::{
-    AttachRequest, Claimed, Cursors, Input, Restored, StoreFailure, StoredSession,
-};
+use sparkway_auth::{Grants, Pass};
+use sparkway_metrics::{AuthReason, RateScope, ResumeResult, Takeover};
+use sparkway_protocol::{Epoch, MessageId, Partition, SessionId, TopicName};
+use sparkway_session::{AttachRequest, Claimed, Cursors, Input, StoreFailure, StoredSession};
+use sparkway_store::planted::Defect;
+use sparkway_store::presence::Step;
 use sparkway_store::{Claim, ClaimError, Remember, SessionRecord, StoreError, Subscription};
 use tokio::sync::oneshot;
 
-use crate::attached::{Attached, Owned, Sub};
-use crate::catchup::{Gathered, Lane, rewound};
+use crate::attached::{Attached, Owned};
 use crate::connection::Connection;
+use crate::outcome::Resume;
 use crate::registry::Claiming;
-use crate::shared::Shared;
+use crate::shared::{Allowed, Shared};
 
 /// A session that this connection claimed, until it is attached.
 #[derive(Debug)]
@@ -22,38 +23,35 @@ pub(crate) struct Taken {
     pub(crate) attached: Arc<Attached>,
     pub(crate) subscriptions: Vec<Subscription>,
     claiming: Claiming,
+    /// `None` when the session has just been made.
+    resume: Option<Resume>,
 }
 
 impl Connection {
     /// Unknown session, foreign session, wrong token, old token: one answer, after the same work.
     pub(super) fn claim(&mut self, session: Option<SessionId>, heartbeat_token: Box<str>) {
-        let worker = Arc::clone(&self.worker);
-        let handle = Arc::clone(&self.handle);
-        let format = self.format;
+        let claimer = Claimer {
+            worker: Arc::clone(&self.worker),
+            handle: Arc::clone(&self.handle),
+            format: self.format,
+        };
         let (sender, receiver) = oneshot::channel();
         self.taken = Some(receiver);
-        self.worker.shared.tasks.spawn(async move {
-            let shared = Arc::clone(&worker.shared);
+        self.worker.shared.tasks.run(async move {
+            let shared = Arc::clone(&claimer.worker.shared);
+            let handle = Arc::clone(&claimer.handle);
+            let resume = Resume::begin();
             match take_over(&shared, session, &heartbeat_token).await {
-                Ok(Some((record, claiming))) => {
-                    let (claimed, attached, subscriptions) =
-                        split(&worker, &handle, format, record);
-                    attached.forget(&claimed.dropped_topics);
-                    let taken = Taken {
-                        attached,
-                        subscriptions,
-                        claiming,
-                    };
-                    // The connection may have ended meanwhile; then nobody attaches, and the
-                    // session is detached again by its own end below.
-                    if let Err(taken) = sender.send(taken) {
-                        taken.attached.give_back();
-                    }
-                    handle.post(Input::Claimed(Ok(Some(Box::new(claimed)))));
+                Ok(Ok((record, claiming))) => {
+                    hand_over(claimer, record, (claiming, Some(resume)), sender);
                 }
-                Ok(None) => handle.post(Input::Claimed(Ok(None))),
+                Ok(Err(why)) => {
+                    Resume::failed(&shared, why);
+                    handle.post(Input::Claimed(Ok(None)));
+                }
                 Err(error) => {
                     tracing::debug!(%error, "claim not answered");
+                    Resume::failed(&shared, ResumeResult::Unavailable);
                     handle.post(Input::Claimed(Err(StoreFailure::Unavailable)));
                 }
             }
@@ -73,6 +71,7 @@ impl Connection {
         let attached = Arc::clone(&taken.attached);
         self.attached = Some(Arc::clone(&attached));
         if let Some(former) = self.worker.shared.registry.enter(&attached) {
+            Resume::took_over(&self.worker.shared, Takeover::SameNode);
             former.handle.post(Input::Superseded {
                 epoch: Epoch(u64::MAX),
             });
@@ -82,32 +81,94 @@ impl Connection {
         if epoch > attached.epoch() {
             attached.handle.post(Input::Superseded { epoch });
         }
-        let (sender, replay) = oneshot::channel();
-        self.replay = Some(sender);
-        self.worker.shared.tasks.spawn(async move {
-            match attached
-                .rejoin(taken.subscriptions, request.positions)
-                .await
-            {
-                Ok((restored, first)) => {
-                    attached
-                        .handle
-                        .post(Input::Attached(Ok(Box::new(restored))));
-                    if replay.await.is_ok() {
-                        attached.replay(first).await;
-                    }
-                }
-                Err(failure) => attached.handle.post(Input::Attached(Err(failure))),
+        attached.end_if_revoked();
+        let (sender, first) = oneshot::channel();
+        self.replay = Some(first);
+        self.worker.shared.tasks.run(async move {
+            let Taken {
+                subscriptions,
+                claiming,
+                resume,
+                ..
+            } = taken;
+            let result = attached.rejoin(subscriptions, request.positions).await;
+            // The next one's turn: what it missed is read, or known to be in the log.
+            drop(claiming);
+            if let (Err(failure), Some(_)) = (&result, resume) {
+                Resume::not_attached(&attached.worker.shared, *failure);
             }
+            let result = result.map(|(restored, first)| {
+                let from_log = first.iter().any(|(_, gathered)| gathered.from_log);
+                let resume = resume.map(|resume| resume.found(&restored, from_log));
+                // Nobody takes it when the connection has ended.
+                drop(sender.send((first, resume)));
+                Box::new(restored)
+            });
+            attached.handle.post(Input::Attached(result));
         });
     }
+
+    /// `resume_ack` is queued: what was missed follows it.
+    pub(super) fn begin_replay(&mut self) {
+        if let Some((first, resume)) = self
+            .replay
+            .take()
+            .and_then(|mut first| first.try_recv().ok())
+            && let Some(attached) = self.in_use()
+        {
+            let format = self.format;
+            let tasks = &self.worker.shared.tasks;
+            tasks.run(async move {
+                let replayed = attached.replay(first).await;
+                if let Some(resume) = resume {
+                    resume.done(&attached.worker.shared, format, replayed);
+                }
+            });
+        }
+    }
+}
+
+/// For whom a session is claimed.
+#[derive(Debug)]
+pub(super) struct Claimer {
+    pub(super) worker: Arc<crate::worker::Worker>,
+    pub(super) handle: Arc<crate::handle::Handle>,
+    pub(super) format: sparkway_protocol::Format,
+}
+
+/// Gives a claimed session to its connection.
+pub(super) fn hand_over(
+    whom: Claimer,
+    record: SessionRecord,
+    (claiming, resume): (Claiming, Option<Resume>),
+    to: oneshot::Sender<Taken>,
+) {
+    let Claimer {
+        worker,
+        handle,
+        format,
+    } = whom;
+    let (claimed, attached, subscriptions) = split(&worker, &handle, format, record);
+    attached.forget(&claimed.dropped_topics);
+    let taken = Taken {
+        attached,
+        subscriptions,
+        claiming,
+        resume,
+    };
+    // The connection may have ended meanwhile; then nobody attaches, and the session is detached
+    // again here.
+    if let Err(taken) = to.send(taken) {
+        taken.attached.give_back();
+    }
+    handle.post(Input::Claimed(Ok(Some(Box::new(claimed)))));
 }
 
 async fn take_over(
     shared: &Arc<Shared>,
     session: Option<SessionId>,
     token: &str,
-) -> Result<Option<(SessionRecord, Claiming)>, StoreError> {
+) -> Result<Result<(SessionRecord, Claiming), ResumeResult>, StoreError> {
     // What is no session id is looked up like one, so that it takes as long.
     let looked_up =
         session.unwrap_or_else(|| SessionId::from_random(rand::random(), Partition::default()));
@@ -115,10 +176,33 @@ async fn take_over(
     let user = record.as_ref().and_then(|record| record.user.as_ref());
     let generation = shared.tokens.check(looked_up, user, token);
     let (Some(_), Some(generation), Some(session)) = (&record, generation, session) else {
-        return Ok(None);
+        return Ok(Err(if record.is_none() {
+            ResumeResult::Unknown
+        } else {
+            ResumeResult::BadToken
+        }));
     };
+    if record
+        .as_ref()
+        .is_some_and(|record| shared.is_revoked(record))
+    {
+        // Like a session that ended: nobody takes it up any more.
+        let reason = AuthReason::Revoked;
+        shared.metrics.session.auth_failures.at(reason).inc();
+        return Ok(Err(ResumeResult::Unknown));
+    }
+    if record.as_ref().is_some_and(|record| record.attached)
+        && !shared
+            .guests
+            .takeovers
+            .allow(session, shared.clock.mono_ms())
+    {
+        let limited = &shared.metrics.session.rate_limited;
+        limited.at(RateScope::Takeovers).inc();
+        return Err(StoreError::Unavailable("taken over too often"));
+    }
     let node = shared.id.clone();
-    let claiming = Claiming::begin(shared, session);
+    let claiming = Claiming::begin(shared, session).await;
     let claim = Claim {
         session,
         generation,
@@ -131,8 +215,15 @@ async fn take_over(
         claimed = shared.store.claim(claim).await;
     }
     match claimed {
-        Ok(claimed) => Ok(Some((claimed.record, claiming))),
-        Err(ClaimError::Unknown | ClaimError::BadGeneration) => Ok(None),
+        Ok(claimed) => {
+            if claimed.former_owner.is_some_and(|owner| owner != shared.id) {
+                Resume::took_over(shared, Takeover::OtherNode);
+            }
+            Ok(Ok((claimed.record, claiming)))
+        }
+        // It was there a moment ago.
+        Err(ClaimError::Unknown) => Ok(Err(ResumeResult::Expired)),
+        Err(ClaimError::BadGeneration) => Ok(Err(ResumeResult::BadToken)),
         Err(ClaimError::Store(error)) => Err(error),
     }
 }
@@ -146,19 +237,26 @@ fn split(
     let now_ms = worker.shared.clock.now().unix_ms;
     let is_expired = record.expires_at_ms.is_some_and(|end| end <= now_ms);
     // What ran out grants nothing; a refresh brings new grants.
-    let grants = match Grants::from_record(&record.grants) {
-        Ok(grants) if !is_expired => grants,
-        Ok(_) | Err(_) => Grants::none(),
-    };
+    let mut pass =
+        Pass::from_record(&record.grants).unwrap_or_else(|_| Pass::unmarked(Grants::none()));
+    if is_expired {
+        pass.grants = Grants::none();
+    }
     let (granted, dropped): (Vec<_>, Vec<_>) = record.subscriptions.into_iter().partition(|sub| {
-        worker
-            .shared
-            .may_subscribe(&grants, &sub.topic, record.user.as_ref(), record.session)
+        let allowed = worker.shared.may_subscribe(
+            &pass.grants,
+            &sub.topic,
+            record.user.as_ref(),
+            record.session,
+        );
+        // A backend was asked when it was subscribed, and is again at the next refresh.
+        sub.by_backend || allowed == Allowed::Yes || allowed == Allowed::Ask && !is_expired
     });
+    let granted = received(granted, &record.cursors);
     let owned = Owned {
         session: record.session,
         user: record.user.clone(),
-        grants,
+        pass,
         expires_at_ms: record.expires_at_ms,
         epoch: record.epoch,
         generations: (record.generation, record.confirmed),
@@ -182,167 +280,25 @@ fn split(
     (claimed, attached, granted)
 }
 
+/// The defect [`Defect::DeliveryCursor`]: what is at or below a cursor is not for the client.
+fn received(mut granted: Vec<Subscription>, cursors: &[MessageId]) -> Vec<Subscription> {
+    if Defect::DeliveryCursor.is_planted() {
+        let newest = cursors.iter().copied().max().unwrap_or_default();
+        for sub in &mut granted {
+            sub.start = sub.start.max(newest);
+        }
+    }
+    granted
+}
+
 impl Attached {
-    /// Joins the session's topics behind a closed seat, then looks at what it missed.
-    async fn rejoin(
-        self: &Arc<Self>,
-        subscriptions: Vec<Subscription>,
-        positions: Option<Cursors>,
-    ) -> Result<(Restored, Vec<(Lane, Gathered)>), StoreFailure> {
-        let shared = Arc::clone(&self.worker.shared);
-        let topics: Vec<TopicName> = subscriptions.iter().map(|sub| sub.topic.clone()).collect();
-        if shared.make_live(&topics).await.is_err() || self.is_over() {
-            for topic in &topics {
-                shared.unwant(topic);
-            }
-            return Err(StoreFailure::Unavailable);
-        }
-        for partition in shared.layout.iter() {
-            let Some(lot) = shared.lot(partition) else {
-                continue;
-            };
-            let reached = lot.log().position();
-            self.worker.wait_for(partition, reached).await;
-        }
-        if self.is_over() {
-            // It ended meanwhile: whoever joins now is never taken out again.
-            for topic in &topics {
-                shared.unwant(topic);
-            }
-            return Err(StoreFailure::Unavailable);
-        }
-        for sub in subscriptions {
-            let partition = shared.layout.of(sub.topic.as_str());
-            let named = positions
-                .as_ref()
-                .map_or(MessageId::ZERO, |known| known.of(partition));
-            self.join(sub, named);
-        }
-        let Some(positions) = positions else {
-            return Ok(self.join_from_now());
-        };
-        let mut restored = Restored::default();
-        let mut first = Vec::new();
-        for partition in shared.layout.iter() {
-            let (lane, gathered) = self.look(partition, &positions, &mut restored).await?;
-            first.push((lane, gathered));
-        }
-        Ok((restored, first))
-    }
-
-    /// The client named no position: nothing is replayed, live delivery goes on from here, once
-    /// `resume_ack` is queued.
-    fn join_from_now(&self) -> (Restored, Vec<(Lane, Gathered)>) {
-        let hub = self.worker.hub();
-        let mut positions = Cursors::default();
-        let first = self.worker.shared.layout.iter().map(|partition| {
-            let position = hub.position(partition);
-            positions.advance(position);
-            let gathered = Gathered {
-                position,
-                ..Gathered::default()
-            };
-            (
-                Lane {
-                    partition,
-                    position,
-                },
-                gathered,
-            )
-        });
-        let first = first.collect();
-        let positions = positions.ids().to_vec();
-        (
-            Restored {
-                positions,
-                ..Restored::default()
-            },
-            first,
-        )
-    }
-
-    fn join(&self, sub: Subscription, named: MessageId) {
-        let Subscription {
-            topic,
-            start,
-            echo,
-            presence,
-        } = sub;
-        let mut hub = self.worker.hub();
-        let (slot, _) = hub.join(&topic, &self.seat, start.max(named), echo);
-        self.subs().push(Sub {
-            topic,
-            start,
-            echo,
-            presence,
-            slot,
-        });
-    }
-
-    /// The first piece of what the session missed in a partition, and what of it is gone.
-    async fn look(
-        &self,
-        partition: Partition,
-        positions: &Cursors,
-        restored: &mut Restored,
-    ) -> Result<(Lane, Gathered), StoreFailure> {
-        let shared = &self.worker.shared;
-        let topics = self.topics_of(partition);
-        let mut position = positions.of(partition);
-        let unavailable = |error: StoreError| {
-            tracing::debug!(session = %self.session, %error, "replay not read");
-            StoreFailure::Unavailable
-        };
-        if !topics.is_empty() {
-            let holes = shared.store.holes(partition).await.map_err(unavailable)?;
-            restored.gaps.extend(rewound(&holes, position, &topics));
-        }
-        if position > self.worker.hub().position(partition) {
-            // Newer than what this node has seen: from another node, or from a store that lost it.
-            let clock = shared.store.clock(partition).await.map_err(unavailable)?;
-            if position > clock {
-                restored.gaps.extend(topics.iter().map(|(topic, _)| Gap {
-                    topic: topic.clone(),
-                    reason: GapReason::Rewound,
-                    after: clock,
-                    before: position,
-                }));
-                position = clock;
-                self.lower(partition, clock);
-            }
-        }
-        let lane = Lane {
-            partition,
-            position,
-        };
-        let bound = self.worker.hub().position(partition);
-        let mut gathered = self.gather(lane).await.map_err(unavailable)?;
-        let missed = self.count_missed(lane, &gathered, bound).await;
-        restored.replay_count += missed.map_err(unavailable)?;
-        restored.gaps.append(&mut gathered.gaps);
-        let mut known = Cursors::from_ids(&restored.positions);
-        known.advance(position);
-        restored.positions = known.ids().to_vec();
-        Ok((lane, gathered))
-    }
-
-    /// The client named an id that the store does not know: it must not mute the session.
-    fn lower(&self, partition: Partition, to: MessageId) {
-        let layout = self.worker.shared.layout;
-        let mut hub = self.worker.hub();
-        for sub in self.subs().iter_mut() {
-            if layout.of(sub.topic.as_str()) == partition {
-                hub.leave(&sub.topic, sub.slot);
-                sub.start = sub.start.min(to);
-                (sub.slot, _) = hub.join(&sub.topic, &self.seat, to, sub.echo);
-            }
-        }
-    }
-
     /// Topics that are no longer granted: they must not come back with the next resume.
     fn forget(self: &Arc<Self>, dropped: &[TopicName]) {
         if dropped.is_empty() {
             return;
+        }
+        for topic in dropped {
+            self.move_in(topic, Step::Leave);
         }
         let attached = Arc::clone(self);
         let mut change = Remember::nothing(self.session, self.epoch());
@@ -355,16 +311,20 @@ impl Attached {
     }
 
     /// Ends the subscriptions that the present grants do not cover, and names them.
-    pub(super) fn drop_ungranted(&self) -> Vec<TopicName> {
+    /// `refused` are those that a backend refuses now.
+    pub(super) fn drop_ungranted(&self, refused: &[TopicName]) -> Vec<TopicName> {
         let grants = self.grants.load();
         let shared = &self.worker.shared;
         let mut dropped = Vec::new();
         let mut hub = self.worker.hub();
         self.subs().retain(|sub| {
-            let kept = shared.may_subscribe(&grants, &sub.topic, self.user.as_ref(), self.session);
+            let user = self.user.as_ref();
+            let allowed = shared.may_subscribe(&grants, &sub.topic, user, self.session);
+            let kept = sub.by_backend || allowed != Allowed::No && !refused.contains(&sub.topic);
             if !kept {
                 hub.leave(&sub.topic, sub.slot);
                 shared.unwant(&sub.topic);
+                self.move_in(&sub.topic, Step::Leave);
                 dropped.push(sub.topic.clone());
             }
             kept

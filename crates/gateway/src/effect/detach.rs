@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sparkway_protocol::MessageId;
 use sparkway_session::Cursors;
+use sparkway_store::planted::Defect;
 use sparkway_store::{Detach, WriteError};
 
 use crate::attached::Attached;
@@ -22,9 +23,16 @@ impl Connection {
         let Some(attached) = self.in_use() else {
             return;
         };
+        let mut cursors = cursors.ids().to_vec();
+        if Defect::DeliveryCursor.is_planted() {
+            let hub = self.worker.hub();
+            let layout = self.worker.shared.layout;
+            cursors = layout.iter().map(|at| hub.position(at)).collect();
+        }
         attached.leave();
         attached.release();
-        attached.write_detach(cursors.ids().to_vec());
+        attached.go_away();
+        attached.write_detach(cursors);
     }
 }
 
@@ -33,7 +41,7 @@ impl Attached {
     /// attached to this node: resumable all the same, but it would not expire.
     fn write_detach(self: &Arc<Self>, cursors: Vec<MessageId>) {
         let session = Arc::clone(self);
-        self.worker.shared.tasks.spawn(async move {
+        self.worker.shared.tasks.run(async move {
             let shared = &session.worker.shared;
             let window_ms = millis(shared.settings.session.resume_window);
             let mut pause = Duration::from_millis(100);

@@ -1,54 +1,73 @@
 //! What sessions decide, carried out: one file per kind of effect.
 
 mod append;
+mod authenticate;
 mod claim;
+mod converse;
 mod detach;
 mod open;
+mod place;
 mod query;
+mod refused;
+mod rejoin;
+mod respond;
 mod since;
 mod subscribe;
 mod unsubscribe;
+mod visit;
+mod wish;
 
 use std::sync::Arc;
 
 pub(crate) use claim::Taken;
-use sparkway_metrics::{AuthReason, RateScope};
-use sparkway_protocol::{Code, Epoch, FrameId};
-use sparkway_session::{AuthFailure, Counted, Effect, Identity, Input};
+pub(crate) use respond::UNANSWERED;
+use sparkway_metrics::RateScope;
+use sparkway_protocol::{Epoch, Event, Format};
+use sparkway_session::{Counted, Cursors, Effect, HistoryRequest, Input, StoreFailure};
 use sparkway_store::{Remember, StoreError, WriteError};
+pub(crate) use visit::{Visit, follow_lobby};
+pub(crate) use wish::Wish;
 
 use crate::attached::Attached;
 use crate::connection::Connection;
 use crate::manner;
-use sparkway_auth::AuthError;
 
 impl Connection {
     /// Carries an effect out, or starts it. An answer that is known at once is returned; every
     /// other comes by mail.
     pub(crate) fn carry_out(&mut self, effect: Effect) -> Option<Input> {
         match effect {
+            Effect::Send(Event::Expiring { grace_ms }) if self.goes_on() => self.go_on(grace_ms),
             Effect::Send(event) => self.tell(&event),
-            Effect::Authenticate { token } => {
-                return Some(Input::Authenticated(self.authenticate(token.as_deref())));
+            Effect::Authenticate { token, claimed } => {
+                return self.authenticate(token, claimed.as_ref());
             }
-            Effect::Reauthenticate { id, token } => self.reauthenticate(id, &token),
+            Effect::Reauthenticate { id, token } => self.reauthenticate(id, token),
+            Effect::Open(request) if self.worker.shared.guests.is_full(request.user.as_ref()) => {
+                let limited = &self.worker.shared.metrics.session.rate_limited;
+                limited.at(RateScope::UserConnections).inc();
+                return Some(Input::Opened(Err(StoreFailure::Full)));
+            }
+            Effect::Open(request) if self.format == Format::Conversation => {
+                self.converse(*request);
+            }
             Effect::Open(request) => self.open(*request),
             Effect::Claim {
                 session,
                 heartbeat_token,
             } => self.claim(session, heartbeat_token),
             Effect::Attach(request) => self.attach(request),
-            Effect::Replay => {
-                if let Some(replay) = self.replay.take() {
-                    // The operation is gone only when the connection is.
-                    let _gone = replay.send(());
-                }
-            }
+            Effect::Replay => self.begin_replay(),
             Effect::Append(request) => return self.append(*request),
             Effect::Announce(request) => return self.announce(*request),
             Effect::Subscribe(request) => self.subscribe(*request),
             Effect::Unsubscribe { id, topics } => self.unsubscribe(id, topics),
-            Effect::Query { id, request } => self.query(id, *request),
+            Effect::Query { id, request } => match *request {
+                HistoryRequest::Call { method, params } if self.format == Format::Chat => {
+                    self.visitor_calls(id, method, params);
+                }
+                request => self.query(id, request),
+            },
             Effect::RememberGenerations {
                 generation,
                 confirmed,
@@ -56,7 +75,8 @@ impl Connection {
                 self.remember_generations(generation, confirmed);
             }
             Effect::Detach { epoch: _, cursors } if manner::is_resumable(self.format) => {
-                self.detach(&cursors);
+                let read = self.read();
+                self.detach(&read.map_or(cursors, |read| Cursors::from_ids(&[read])));
             }
             Effect::Detach { .. } | Effect::End { .. } => self.end(),
             Effect::Close(request) => self.close(request),
@@ -70,85 +90,12 @@ impl Connection {
         self.attached.as_ref().map(Arc::clone)
     }
 
-    fn authenticate(&self, in_frame: Option<&str>) -> Result<Identity, AuthFailure> {
-        let shared = &self.worker.shared;
-        let token = self
-            .credential
-            .as_deref()
-            .or(in_frame)
-            .filter(|token| !token.is_empty());
-        let now_s = shared.clock.now().unix_ms / 1000;
-        match shared.verifier.load().admit(token, self.mode, now_s) {
-            Ok(admission) => Ok(Identity {
-                user: admission.user().cloned(),
-                grants: admission.grants().to_record().into(),
-                expires_at_ms: admission.expires_at_ms(),
-            }),
-            Err(error) => {
-                shared
-                    .metrics
-                    .session
-                    .auth_failures
-                    .at(reason_of(&error))
-                    .inc();
-                Err(failure_of(&error, token.is_none()))
-            }
-        }
-    }
-
-    /// A new credential for a live session: checks it, and drops what it does not grant.
-    fn reauthenticate(&self, id: Option<FrameId>, token: &str) {
-        let Some(attached) = self.in_use() else {
-            return;
-        };
-        let shared = &self.worker.shared;
-        let now_s = shared.clock.now().unix_ms / 1000;
-        let admission = match shared.verifier.load().admit(Some(token), self.mode, now_s) {
-            Ok(admission) => admission,
-            Err(error) => {
-                let result = Err(failure_of(&error, false));
-                let dropped_topics = Vec::new();
-                self.handle.post(Input::Refreshed {
-                    id,
-                    result,
-                    dropped_topics,
-                });
-                return;
-            }
-        };
-        let identity = Identity {
-            user: admission.user().cloned(),
-            grants: admission.grants().to_record().into(),
-            expires_at_ms: admission.expires_at_ms(),
-        };
-        let same_user = identity.user == attached.user;
-        let grants = admission.grants().clone();
-        self.worker.shared.tasks.spawn(async move {
-            let mut dropped_topics = Vec::new();
-            if same_user {
-                attached.set_grants(grants, identity.expires_at_ms);
-                dropped_topics = attached.drop_ungranted();
-                let mut change = Remember::nothing(attached.session, attached.epoch());
-                change.grants = Some((identity.grants.clone(), identity.expires_at_ms));
-                change.unsubscribed.clone_from(&dropped_topics);
-                let used = change.epoch;
-                let written = attached.write(change).await;
-                attached.after_write(used, &written);
-            }
-            let result = Ok(identity);
-            attached.handle.post(Input::Refreshed {
-                id,
-                result,
-                dropped_topics,
-            });
-        });
-    }
-
     fn count(&self, counted: Counted) {
         let metrics = &self.worker.shared.metrics.session;
         match counted {
             Counted::HeartbeatTimeout => metrics.heartbeat_timeouts.inc(),
             Counted::FrameRateLimited => metrics.rate_limited.at(RateScope::Frames).inc(),
+            Counted::ByteRateLimited => metrics.rate_limited.at(RateScope::Bytes).inc(),
             Counted::UnknownAck | Counted::BadHeartbeatToken => {}
         }
     }
@@ -190,6 +137,8 @@ impl Connection {
             if !attached.is_released() && attached.epoch() != Epoch(0) {
                 attached.end();
             }
+            // It is somebody else's now, who is in its topics already or soon, or it was removed.
+            attached.go_away();
         }
     }
 }
@@ -198,8 +147,9 @@ impl Attached {
     /// Removes the session from the store.
     pub(crate) fn end(self: &Arc<Self>) {
         self.release();
+        self.go_for_good();
         let attached = Arc::clone(self);
-        self.worker.shared.tasks.spawn(async move {
+        self.worker.shared.tasks.run(async move {
             let store = &attached.worker.shared.store;
             if let Err(error) = store.end(attached.session, attached.epoch()).await {
                 tracing::debug!(session = %attached.session, %error, "end not written");
@@ -234,30 +184,4 @@ impl Attached {
 /// Nothing was written, and the same request can be made again.
 pub(crate) const fn overtaken() -> WriteError {
     WriteError::Store(StoreError::Unavailable("the session was written again"))
-}
-
-const fn failure_of(error: &AuthError, missing: bool) -> AuthFailure {
-    if missing {
-        return AuthFailure::Missing;
-    }
-    match error.code() {
-        Code::TokenExpired => AuthFailure::Expired,
-        _ => AuthFailure::Invalid,
-    }
-}
-
-const fn reason_of(error: &AuthError) -> AuthReason {
-    match error {
-        AuthError::Missing => AuthReason::Missing,
-        AuthError::TooLong(_) | AuthError::Malformed | AuthError::Critical => AuthReason::Malformed,
-        AuthError::Algorithm => AuthReason::Algorithm,
-        AuthError::Signature => AuthReason::Signature,
-        AuthError::Expired => AuthReason::Expired,
-        AuthError::NotYetValid | AuthError::IssuedInFuture => AuthReason::NotYetValid,
-        AuthError::LivesTooLong
-        | AuthError::MissingClaim(_)
-        | AuthError::BadClaim(_)
-        | AuthError::WrongIssuer
-        | AuthError::WrongAudience => AuthReason::Claims,
-    }
 }

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use sparkway_auth::Grants;
+use sparkway_auth::{Grants, Pass};
 use sparkway_metrics::Opening;
 use sparkway_protocol::{Epoch, MessageId, Partition, SessionId};
 use sparkway_session::{Cursors, Input, OpenRequest, Opened, StoreFailure};
-use sparkway_store::{Open, SessionRecord};
+use sparkway_store::{OnlyOne, Open, SessionRecord};
 
 use crate::attached::{Attached, Owned};
 use crate::connection::Connection;
+use crate::effect::visit::Hosting;
 
 impl Connection {
     pub(super) fn open(&mut self, request: OpenRequest) {
@@ -27,19 +28,21 @@ impl Connection {
             |user| shared.layout.of(user.as_str()),
         );
         let session = SessionId::from_random(*request.session.as_bytes(), partition);
-        let grants = Grants::from_record(&request.grants).unwrap_or_else(|_| Grants::none());
+        let pass =
+            Pass::from_record(&request.grants).unwrap_or_else(|_| Pass::unmarked(Grants::none()));
         let owned = Owned {
             session,
             user: request.user.clone(),
-            grants,
+            pass,
             expires_at_ms: request.expires_at_ms,
             epoch: Epoch(0),
             generations: (request.generation, request.generation),
         };
         let attached = Attached::new(&self.worker, &self.handle, self.format, owned);
         self.attached = Some(Arc::clone(&attached));
+        let hosting = self.expect_welcome();
         let format = self.format;
-        self.worker.shared.tasks.spawn(async move {
+        self.worker.shared.tasks.run(async move {
             let record = SessionRecord {
                 session,
                 user: request.user,
@@ -54,39 +57,63 @@ impl Connection {
                 cursors: Vec::new(),
                 subscriptions: Vec::new(),
             };
-            let only_one = shared.session.only_one_per_user;
-            let result = shared.store.open(Open { record, only_one }).await;
-            let result = match result {
-                Ok(opened) if attached.is_over() => {
-                    // The client left before it heard of its session.
-                    if let Err(error) = shared.store.end(session, opened.epoch).await {
-                        tracing::debug!(%session, %error, "end not written");
-                    }
-                    return;
-                }
-                Ok(opened) => {
-                    attached.own(opened.epoch);
-                    // In one step: from these positions on the seat receives what it joins.
-                    let positions = attached.hook_everywhere();
-                    let opened_total = &shared.metrics.socket.connections_opened;
-                    opened_total.at((format, Opening::New)).inc();
-                    Ok(Opened {
-                        session,
-                        epoch: opened.epoch,
-                        positions,
-                    })
-                }
-                Err(error) => {
-                    tracing::debug!(%session, %error, "session not opened");
-                    Err(StoreFailure::Unavailable)
-                }
-            };
-            attached.handle.post(Input::Opened(result));
+            if let Some(opened) = attached.open(record, hosting).await {
+                attached.handle.post(Input::Opened(opened));
+            }
         });
     }
 }
 
 impl Attached {
+    /// Creates the session in the store, and receives the visitor where an application is to.
+    /// `None` where nobody waits for the answer any more.
+    async fn open(
+        self: &Arc<Self>,
+        record: SessionRecord,
+        hosting: Option<Hosting>,
+    ) -> Option<Result<Opened, StoreFailure>> {
+        let shared = &self.worker.shared;
+        let (session, format) = (record.session, record.format);
+        let only_one = if hosting.is_some() {
+            self.enter_lobby().await;
+            OnlyOne::OfDialect
+        } else {
+            shared.only_one()
+        };
+        let opened = match shared.store.open(Open { record, only_one }).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::debug!(%session, %error, "session not opened");
+                return Some(Err(StoreFailure::Unavailable));
+            }
+        };
+        if self.is_over() {
+            // The client left before it heard of its session.
+            self.leave_lobby();
+            if let Err(error) = shared.store.end(session, opened.epoch).await {
+                tracing::debug!(%session, %error, "end not written");
+            }
+            return None;
+        }
+        self.own(opened.epoch);
+        self.end_if_revoked();
+        // In one step: from these positions on the seat receives what it joins.
+        let positions = self.hook_everywhere();
+        let opened_total = &shared.metrics.socket.connections_opened;
+        opened_total.at((format, Opening::New)).inc();
+        if let Some(hosting) = hosting
+            && let Err(reason) = self.receive(hosting).await
+        {
+            self.handle.post(Input::Disconnect(reason));
+            return None;
+        }
+        Some(Ok(Opened {
+            session,
+            epoch: opened.epoch,
+            positions,
+        }))
+    }
+
     /// Live delivery from now on, in every partition. Returns where it begins.
     pub(super) fn hook_everywhere(&self) -> Vec<MessageId> {
         let hub = self.worker.hub();

@@ -2,20 +2,17 @@
 
 use std::sync::Arc;
 
-use sparkway_hub::{Coverage, Hub};
 use sparkway_metrics::SubscribeResult;
 use sparkway_protocol::event::{Rejected, Subscribed};
 use sparkway_protocol::{Code, MessageId, Since, TopicName};
 use sparkway_session::{Input, StoreFailure, SubscribeOutcome, SubscribeRequest};
 use sparkway_store::{Remember, StoreError, Subscription, Want};
 
+use super::place::Place;
 use super::since::From;
 use crate::appender::failure_of;
-use crate::attached::{Attached, Sub};
+use crate::attached::Attached;
 use crate::connection::Connection;
-
-/// Entries per page of a `since` replay.
-const PAGE: usize = 64;
 
 /// How topics are subscribed.
 #[derive(Debug)]
@@ -24,6 +21,7 @@ struct Way {
     since_each: Vec<(Box<str>, MessageId)>,
     echo: bool,
     presence: bool,
+    by_backend: bool,
 }
 
 impl Way {
@@ -39,7 +37,7 @@ impl Connection {
         let Some(attached) = self.in_use() else {
             return;
         };
-        self.worker.shared.tasks.spawn(async move {
+        self.worker.shared.tasks.run(async move {
             let id = request.id.clone();
             let used = attached.epoch();
             let result = attached.subscribe(request).await.map(Box::new);
@@ -80,19 +78,18 @@ impl Attached {
         self: &Arc<Self>,
         request: SubscribeRequest,
     ) -> Result<SubscribeOutcome, StoreFailure> {
-        let shared = Arc::clone(&self.worker.shared);
         let grants = self.grants.load_full();
         let mut rejected = request.rejected;
-        let mut topics = Vec::with_capacity(request.topics.len());
-        for topic in request.topics {
-            if shared.may_subscribe(&grants, &topic, self.user.as_ref(), self.session) {
-                topics.push(topic);
-            } else {
-                rejected.push(Rejected {
-                    topic: topic.as_str().into(),
-                    code: Code::Forbidden,
-                });
-            }
+        let mut topics = request.topics;
+        if request.by_backend {
+            // What the client holds already stays as the client wanted it.
+            topics.retain(|topic| self.start_held(topic).is_none());
+        } else {
+            let refused = self.refused(&grants, &mut topics).await;
+            rejected.extend(refused.into_iter().map(|(topic, code)| Rejected {
+                topic: topic.as_str().into(),
+                code,
+            }));
         }
         let held: Vec<TopicName> = self.subs().iter().map(|sub| sub.topic.clone()).collect();
         let mut granted = Vec::with_capacity(topics.len());
@@ -101,38 +98,18 @@ impl Attached {
             since_each: request.since_each,
             echo: request.echo,
             presence: request.presence,
+            by_backend: request.by_backend,
         };
         if let Err(failure) = self.join_all(&topics, way, &mut granted).await {
             self.undo(&topics, granted.len(), &held).await;
             return Err(failure);
         }
+        let shared = &self.worker.shared;
+        for topic in topics.iter().filter(|topic| shared.has_presence(topic)) {
+            // So that whoever is told that he is in a topic finds himself there.
+            shared.presence_written(topic).await;
+        }
         Ok(SubscribeOutcome { granted, rejected })
-    }
-
-    /// The request failed as a whole: leaves what it joined, and takes the other interests back.
-    async fn undo(&self, topics: &[TopicName], joined: usize, held: &[TopicName]) {
-        let (joined, rest) = topics.split_at_checked(joined).unwrap_or((topics, &[]));
-        for topic in rest {
-            self.worker.shared.unwant(topic);
-        }
-        let new: Vec<TopicName> = joined
-            .iter()
-            .filter(|topic| !held.contains(topic))
-            .cloned()
-            .collect();
-        self.leave_topics(&new);
-        if self.is_over() {
-            return;
-        }
-        let mut change = Remember::nothing(self.session, self.epoch());
-        change.unsubscribed = topics
-            .iter()
-            .filter(|topic| !held.contains(topic))
-            .cloned()
-            .collect();
-        if let Err(error) = self.worker.shared.store.remember(change).await {
-            tracing::debug!(session = %self.session, %error, "subscribe not undone in the record");
-        }
     }
 
     /// Makes the topics live, writes them into the record, then joins each: a crash in between
@@ -143,10 +120,9 @@ impl Attached {
         way: Way,
         granted: &mut Vec<Subscribed>,
     ) -> Result<(), StoreFailure> {
-        let (echo, presence) = (way.echo, way.presence);
         let shared = Arc::clone(&self.worker.shared);
         shared
-            .make_live(topics)
+            .make_live_unless_planted(topics)
             .await
             .map_err(|_| StoreFailure::Unavailable)?;
         for topic in topics {
@@ -167,16 +143,28 @@ impl Attached {
                     .unwrap_or_else(|| self.start_of(topic))
             })
             .collect();
-        self.remember(topics, &starts, echo, presence).await?;
+        if self.is_over() {
+            // Its subscriptions are gone, so the starts are not those it has: written, they would
+            // skip what the client has not seen.
+            return Err(StoreFailure::Unavailable);
+        }
+        self.remember(topics, &starts, &way).await?;
         for (topic, start) in topics.iter().zip(starts) {
             let from = self.replay_from(topic, way.since(topic), start).await?;
             let sub = Subscription {
                 topic: topic.clone(),
                 start,
-                echo,
-                presence,
+                echo: way.echo,
+                presence: way.presence,
+                by_backend: way.by_backend,
             };
-            granted.push(self.join_one(sub, from).await?);
+            let (new, is_later) = self.join_one(sub, from).await?;
+            granted.push(new.clone());
+            if is_later {
+                // The record has to begin where the client is told, or a resume brings more.
+                let (topic, position) = (new.topic, new.position);
+                self.remember(&[topic], &[position], &way).await?;
+            }
         }
         Ok(())
     }
@@ -188,23 +176,27 @@ impl Attached {
             .map(|sub| sub.start)
     }
 
-    /// Where a subscription made now begins: this worker's position, or the topic's newest id
-    /// where that is known to be later.
+    /// Where a subscription made now begins: this worker's position, or the topic's newest id, or
+    /// what the client named on resume, where one of them is known to be later.
     fn start_of(&self, topic: &TopicName) -> MessageId {
         let shared = &self.worker.shared;
         let position = self.worker.hub().position(shared.layout.of(topic.as_str()));
         let newest = shared
             .lot_of(topic)
             .map(|lot| lot.log().newest_until(topic, position));
-        position.max(newest.unwrap_or_default())
+        let named = self.named_of(topic);
+        position.max(newest.unwrap_or_default()).max(named)
+    }
+
+    pub(super) fn named_of(&self, topic: &TopicName) -> MessageId {
+        self.named(self.worker.shared.layout.of(topic.as_str()))
     }
 
     async fn remember(
         &self,
         topics: &[TopicName],
         starts: &[MessageId],
-        echo: bool,
-        presence: bool,
+        way: &Way,
     ) -> Result<(), StoreFailure> {
         let mut change = Remember::nothing(self.session, self.epoch());
         change.subscribed = topics
@@ -213,8 +205,9 @@ impl Attached {
             .map(|(topic, &start)| Subscription {
                 topic: topic.clone(),
                 start,
-                echo,
-                presence,
+                echo: way.echo,
+                presence: way.presence,
+                by_backend: way.by_backend,
             })
             .collect();
         if change.subscribed.is_empty() {
@@ -223,12 +216,13 @@ impl Attached {
         self.write(change).await.map_err(|error| failure_of(&error))
     }
 
-    /// Replays what was asked for, then joins the topic at exactly the position reached.
+    /// Replays what was asked for, then joins the topic at exactly the position reached. Says
+    /// whether that is later than what is written.
     async fn join_one(
         self: &Arc<Self>,
         sub: Subscription,
         from: Option<From>,
-    ) -> Result<Subscribed, StoreFailure> {
+    ) -> Result<(Subscribed, bool), StoreFailure> {
         let recovered = from.is_none_or(|from| from.recovered);
         let mut replayed = from.map(|from| from.after);
         let placed = loop {
@@ -242,21 +236,13 @@ impl Attached {
             }
         };
         let (position, is_new) = placed;
-        if is_new && position > sub.start {
-            // Something came in between: let the record begin where the client's view does.
-            let topics = std::slice::from_ref(&sub.topic);
-            let written = self
-                .remember(topics, &[position], sub.echo, sub.presence)
-                .await;
-            if let Err(failure) = written {
-                tracing::debug!(session = %self.session, ?failure, "start not written");
-            }
-        }
-        Ok(Subscribed {
-            topic: sub.topic,
+        let (is_later, topic) = (is_new && position > sub.start, sub.topic);
+        let subscribed = Subscribed {
+            topic,
             position,
             recovered,
-        })
+        };
+        Ok((subscribed, is_later))
     }
 
     /// Queues what the log holds of a topic after an id, up to this worker's position. Returns up
@@ -282,7 +268,10 @@ impl Attached {
                 topic: sub.topic.clone(),
                 after,
             };
-            let pages = shared.store.read(partition, vec![want], PAGE).await;
+            let pages = shared
+                .store
+                .read(partition, vec![want], shared.sizes.page)
+                .await;
             let Some(page) = pages.map_err(unavailable)?.into_iter().next() else {
                 break;
             };
@@ -298,86 +287,6 @@ impl Attached {
         }
         Ok(bound.max(after))
     }
-
-    /// Takes the place in the hub: one step without an await. With `replayed`, entries between it
-    /// and this worker's position are queued in the same step; everything later comes from the hub.
-    fn take_place(
-        &self,
-        sub: &Subscription,
-        replayed: Option<MessageId>,
-    ) -> Result<Place, StoreFailure> {
-        let topic = &sub.topic;
-        let shared = &self.worker.shared;
-        let grants = self.grants.load();
-        let granted = shared.may_subscribe(&grants, topic, self.user.as_ref(), self.session);
-        if self.is_over() || !granted {
-            // It ended, or lost the grant, while this was under way.
-            return Err(StoreFailure::Unavailable);
-        }
-        let mut hub = self.worker.hub();
-        let position = hub.position(shared.layout.of(topic.as_str()));
-        let Some(lot) = shared.lot_of(topic) else {
-            return Err(StoreFailure::Unavailable);
-        };
-        let (newest, between) = {
-            let log = lot.log();
-            if replayed.is_some_and(|from| log.coverage(topic, from) != Coverage::Whole) {
-                return Ok(Place::Behind);
-            }
-            let between = replayed.map(|from| log.between(topic, from, position));
-            (
-                log.newest_until(topic, position),
-                between.unwrap_or_default(),
-            )
-        };
-        for entry in between {
-            if entry.is_for(self.session, sub.echo) {
-                self.tell(&sparkway_protocol::Event::Message(entry));
-            }
-        }
-        let is_new = self.sit_down(&mut hub, sub, position);
-        Ok(Place::Taken {
-            position: newest,
-            is_new,
-        })
-    }
-
-    /// Joins the hub, or changes how the topic is received. Says whether it is new.
-    fn sit_down(&self, hub: &mut Hub, sub: &Subscription, position: MessageId) -> bool {
-        let Subscription {
-            topic,
-            start,
-            echo,
-            presence,
-        } = sub;
-        let mut subs = self.subs();
-        if let Some(known) = subs.iter_mut().find(|known| known.topic == *topic) {
-            hub.leave(topic, known.slot);
-            (known.slot, _) = hub.join(topic, &self.seat, known.start, *echo);
-            (known.echo, known.presence) = (*echo, *presence);
-            self.worker.shared.unwant(topic);
-            return false;
-        }
-        let start = position.max(*start);
-        let (slot, _) = hub.join(topic, &self.seat, start, *echo);
-        let topic = topic.clone();
-        subs.push(Sub {
-            topic,
-            start,
-            echo: *echo,
-            presence: *presence,
-            slot,
-        });
-        true
-    }
-}
-
-/// How an attempt to take a place ended.
-enum Place {
-    /// The topic is joined; its newest id is `position`.
-    Taken { position: MessageId, is_new: bool },
-    /// The ring does not reach back to what was replayed: replay more.
-    Behind,
 }
 
 pub(super) fn unavailable(error: StoreError) -> StoreFailure {

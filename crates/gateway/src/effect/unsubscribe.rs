@@ -2,6 +2,7 @@
 
 use sparkway_protocol::{FrameId, TopicName};
 use sparkway_session::Input;
+use sparkway_store::presence::Step;
 use sparkway_store::{Remember, WriteError};
 
 use crate::appender::failure_of;
@@ -18,7 +19,7 @@ impl Connection {
             .filter_map(|text| TopicName::parse(text).ok())
             .collect();
         attached.leave_topics(&names);
-        self.worker.shared.tasks.spawn(async move {
+        self.worker.shared.tasks.run(async move {
             let mut change = Remember::nothing(attached.session, attached.epoch());
             // All that were named: an earlier try may have left them here and not written it.
             change.unsubscribed = names;
@@ -46,6 +47,7 @@ impl Attached {
             if leaves {
                 hub.leave(&sub.topic, sub.slot);
                 self.worker.shared.unwant(&sub.topic);
+                self.move_in(&sub.topic, Step::Leave);
             }
             !leaves
         });

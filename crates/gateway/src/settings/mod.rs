@@ -9,18 +9,33 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use secrecy::SecretString;
-pub use sparkway_auth::{Algorithm, AuthSettings, Claim, Grants, Key, Mode, Verifier};
+pub use sparkway_auth::{Algorithm, AuthSettings, Claim, Grants, Issuer, Key, Mode, Verifier};
+pub use sparkway_hooks::{HookSettings, HookUrls, OnError, Secret as HookSecret};
+pub use sparkway_outbound::{Guard, IpNet, OutboundSettings, Target, TargetError};
 use sparkway_protocol::{NodeId, TopicName};
+pub use sparkway_socket::TlsVersion;
 
+mod chat;
+mod conversation;
+mod key_sets;
 mod network;
+mod rebalance;
 mod room;
 mod store;
+mod tracing;
 mod traffic;
 
-pub use network::{AddressRange, Dialect, Route};
+pub use chat::{ChatSettings, ChatUsers, DeliveredOn, PresenceScope};
+pub use conversation::{ConversationSettings, Responder};
+pub use key_sets::KeySetSettings;
+pub use network::{AddressRange, Dialect, Reject, Route};
+pub use rebalance::RebalanceSettings;
 pub use room::{RoomEcho, RoomSettings};
 pub use store::{StoreKind, StoreSettings};
-pub use traffic::{Access, DrainSettings, LimitSettings, SessionSettings, TopicSettings};
+pub use tracing::TracingSettings;
+pub use traffic::{
+    Access, DrainSettings, LimitSettings, PresenceSettings, SessionSettings, TopicSettings,
+};
 
 /// The settings of one node.
 #[derive(Clone, Debug)]
@@ -35,14 +50,26 @@ pub struct Settings {
     pub routes: Vec<Route>,
     /// How clients prove who they are.
     pub auth: AuthSettings,
+    /// Where the keys of issuers are fetched.
+    pub key_sets: KeySetSettings,
+    /// What the application's backends are asked.
+    pub hooks: HookSettings,
+    /// Requests to backends.
+    pub outbound: OutboundSettings,
     /// Life of sessions.
     pub session: SessionSettings,
     /// What holds for every topic without a namespace of its own.
     pub topics: TopicSettings,
     /// What holds for the topics `NAME` and `NAME:…` instead; unset keys are those of `topics`.
     pub namespaces: BTreeMap<Box<str>, TopicSettings>,
+    /// Who is in which topic.
+    pub presence: PresenceSettings,
     /// The room dialect.
     pub room: RoomSettings,
+    /// The chat dialect.
+    pub chat: ChatSettings,
+    /// The conversation dialect.
+    pub conversation: ConversationSettings,
     /// Bounds on what clients may use.
     pub limits: LimitSettings,
     /// How the node goes away.
@@ -51,6 +78,10 @@ pub struct Settings {
     pub api: ApiSettings,
     /// What is logged.
     pub log: LogSettings,
+    /// What is traced.
+    pub tracing: TracingSettings,
+    /// How connections are spread over nodes.
+    pub rebalance: RebalanceSettings,
 }
 
 impl Default for Settings {
@@ -61,14 +92,22 @@ impl Default for Settings {
             store: StoreSettings::default(),
             routes: Route::defaults(),
             auth: AuthSettings::default(),
+            key_sets: KeySetSettings::default(),
+            hooks: HookSettings::default(),
+            outbound: OutboundSettings::default(),
             session: SessionSettings::default(),
             topics: TopicSettings::default(),
             namespaces: BTreeMap::new(),
+            presence: PresenceSettings::default(),
             room: RoomSettings::default(),
+            chat: ChatSettings::default(),
+            conversation: ConversationSettings::default(),
             limits: LimitSettings::default(),
             drain: DrainSettings::default(),
             api: ApiSettings::default(),
             log: LogSettings::default(),
+            tracing: TracingSettings::default(),
+            rebalance: RebalanceSettings::default(),
         }
     }
 }
@@ -96,6 +135,9 @@ pub struct ServerSettings {
     /// Accepted `Origin` headers: `scheme://host[:port]`, `scheme://*.host`, or `*`. Default empty:
     /// only pages of the host that they connect to.
     pub allowed_origins: Vec<String>,
+    /// Whether messages are deflated for clients that offer it. Default no: it costs CPU on both
+    /// sides, and a secret beside chosen text shows in the length.
+    pub compression: bool,
     /// Proxies whose `X-Forwarded-For` counts. Default empty: the header is ignored.
     pub trusted_proxies: Vec<AddressRange>,
 }
@@ -107,6 +149,7 @@ impl Default for ServerSettings {
             node_id: None,
             tls: None,
             allowed_origins: Vec::new(),
+            compression: false,
             trusted_proxies: Vec::new(),
         }
     }
@@ -119,6 +162,8 @@ pub struct TlsSettings {
     pub cert: PathBuf,
     /// PEM file with the private key.
     pub key: PathBuf,
+    /// The oldest version that clients may speak. Default TLS 1.2.
+    pub oldest: TlsVersion,
 }
 
 /// The internal listener: HTTP API, health, metrics.

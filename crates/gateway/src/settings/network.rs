@@ -98,6 +98,31 @@ impl Dialect {
     }
 }
 
+/// How a bad credential in a handshake is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reject {
+    /// The handshake succeeds and the connection is closed with the dialect's code: a browser shows
+    /// the code to the page, which it does not for a status.
+    #[default]
+    Close,
+    /// With the status 401.
+    Http,
+}
+
+impl Reject {
+    /// All choices.
+    pub const ALL: [Self; 2] = [Self::Close, Self::Http];
+
+    /// The word in configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Close => "close",
+            Self::Http => "http",
+        }
+    }
+}
+
 /// A path of the public listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
@@ -107,6 +132,9 @@ pub struct Route {
     pub dialect: Dialect,
     /// Whether credentials are needed there. Default none: as `auth.mode` says.
     pub auth: Option<Mode>,
+    /// How a missing or bad credential is answered. Default `close` (`dialects.md` S1-03). With
+    /// `http` the first message is no place for a credential.
+    pub reject: Reject,
 }
 
 impl Route {
@@ -117,6 +145,7 @@ impl Route {
             path: path.into(),
             dialect,
             auth: None,
+            reject: Reject::default(),
         }
     }
 

@@ -3,6 +3,12 @@ use sparkway_protocol::Partitions;
 use super::*;
 
 #[test]
+fn every_event_that_is_kept_can_be_asked_for() {
+    let kept = sparkway_store::Happened::ALL.map(sparkway_store::Happened::as_str);
+    assert_eq!(kept, HookSettings::EVENTS);
+}
+
+#[test]
 fn namespace_settings_hold_for_its_topics_only() {
     let mut settings = Settings::default();
     let own = TopicSettings {

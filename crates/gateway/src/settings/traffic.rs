@@ -24,6 +24,9 @@ pub struct SessionSettings {
     pub expiry_grace: Duration,
     /// Whether a session survives that its client closes with 1000. Default no.
     pub keep_on_close: bool,
+    /// Messages that a client may leave unacknowledged before delivery pauses; 0, the default, is
+    /// no limit. For clients that acknowledge: one that never does hears this many and no more.
+    pub max_unacked: u32,
 }
 
 impl Default for SessionSettings {
@@ -36,6 +39,7 @@ impl Default for SessionSettings {
             per_user: None,
             expiry_grace: Duration::from_secs(10),
             keep_on_close: false,
+            max_unacked: 0,
         }
     }
 }
@@ -50,11 +54,13 @@ pub enum Access {
     Everyone,
     /// No client; the HTTP API still can.
     Nobody,
+    /// Whom the hook `hooks.subscribe` or `hooks.publish` lets, whatever the grants say.
+    Hook,
 }
 
 impl Access {
     /// All choices.
-    pub const ALL: [Self; 3] = [Self::Granted, Self::Everyone, Self::Nobody];
+    pub const ALL: [Self; 4] = [Self::Granted, Self::Everyone, Self::Nobody, Self::Hook];
 
     /// The word in configuration.
     #[must_use]
@@ -63,6 +69,7 @@ impl Access {
             Self::Granted => "granted",
             Self::Everyone => "everyone",
             Self::Nobody => "nobody",
+            Self::Hook => "hook",
         }
     }
 }
@@ -101,6 +108,22 @@ impl Default for TopicSettings {
     }
 }
 
+/// Who is in which topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PresenceSettings {
+    /// How long a session without connection is still in its topics. Default 30 s: longer than a
+    /// reconnect, so that a resume makes nobody leave and come; shorter than the resume window.
+    pub grace: Duration,
+}
+
+impl Default for PresenceSettings {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
 /// Bounds on what clients may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitSettings {
@@ -108,12 +131,31 @@ pub struct LimitSettings {
     pub message_bytes: usize,
     /// Connections of this node. Default none: what the file descriptor limit allows.
     pub connections: Option<u32>,
+    /// Connections of one client address (IPv6: of one /64 network) to this node. Default none:
+    /// off, because whole offices share one.
+    pub connections_per_address: Option<u32>,
+    /// Connections of one user to this node. Default none: off.
+    pub connections_per_user: Option<u32>,
+    /// How long TLS, and after it the request head, may take. Default 5 s.
+    pub handshake_timeout: Duration,
     /// Handshakes that the node begins per second. Default none: off.
     pub handshakes_per_second: Option<u32>,
+    /// Handshakes that one client address may begin per second. Default none: off.
+    pub handshakes_per_address: Option<u32>,
     /// Frames that one connection may send per second; 0 is unlimited. Default 50.
     pub frames_per_second: u32,
     /// Frames that one connection may send at once after a pause. Default 100.
     pub frames_burst: u32,
+    /// Bytes of messages that one connection may send per second, and at once; one whole message
+    /// always passes. 0, the default, is unlimited: frames and their size are bounded already.
+    pub bytes_per_second: u32,
+    /// Publishes and other requests of one connection that wait for their answer; beyond it the
+    /// connection is not read. Default 256.
+    pub publishes_in_flight: usize,
+    /// Deepest nesting of a published payload. Default 64, which is also the most.
+    pub nesting_depth: usize,
+    /// Fragments of one message. Default 1024: empty ones cost work but no bytes.
+    pub fragments_per_message: u32,
     /// Topics of one session. Default 128.
     pub topics_per_session: usize,
     /// Bytes that wait for one connection; beyond it the connection is fed from the log. Default
@@ -126,9 +168,17 @@ impl Default for LimitSettings {
         Self {
             message_bytes: limits::MESSAGE_BYTES,
             connections: None,
+            connections_per_address: None,
+            connections_per_user: None,
+            handshake_timeout: Duration::from_secs(5),
             handshakes_per_second: None,
+            handshakes_per_address: None,
             frames_per_second: 50,
             frames_burst: 100,
+            bytes_per_second: 0,
+            publishes_in_flight: limits::PUBLISHES_IN_FLIGHT,
+            nesting_depth: limits::PAYLOAD_DEPTH,
+            fragments_per_message: 1024,
             topics_per_session: limits::TOPICS_PER_SESSION,
             outbox_bytes: limits::OUTBOX_BYTES,
         }

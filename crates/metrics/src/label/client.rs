@@ -24,6 +24,13 @@ labels! {
         /// The first frame was wrong.
         Protocol = "protocol",
     }
+    /// What became of a new certificate.
+    ReloadResult "result" {
+        /// New connections get it.
+        Ok = "ok",
+        /// It cannot be used.
+        Failed = "failed",
+    }
     /// What a connection begins with.
     Opening "result" {
         /// A new session.
@@ -204,6 +211,22 @@ labels! {
     RateScope "scope" {
         /// Frames of one connection.
         Frames = "frames",
+        /// Bytes of one connection.
+        Bytes = "bytes",
+        /// Pings and pongs of one connection.
+        Control = "control",
+        /// Connections of the node.
+        Connections = "connections",
+        /// Connections of one address.
+        AddressConnections = "address_connections",
+        /// Handshakes of one address.
+        AddressHandshakes = "address_handshakes",
+        /// Connections of one user.
+        UserConnections = "user_connections",
+        /// File descriptors of the process.
+        Descriptors = "descriptors",
+        /// Handshakes under way: the oldest gave way.
+        SlowHandshakes = "slow_handshakes",
         /// Handshakes of the node.
         Handshakes = "handshakes",
         /// Publishes in flight of one connection.
@@ -225,10 +248,18 @@ labels! {
         Signature = "signature",
         /// It ran out.
         Expired = "expired",
+        /// It was revoked.
+        Revoked = "revoked",
         /// It is from the future.
         NotYetValid = "not_yet_valid",
         /// A claim is missing or wrong.
         Claims = "claims",
+        /// Its issuer publishes no such key.
+        KeyUnknown = "key_unknown",
+        /// The keys of its issuer, or the backend that decides, cannot be asked.
+        Unavailable = "unavailable",
+        /// The backend said no.
+        Denied = "denied",
     }
 }
 

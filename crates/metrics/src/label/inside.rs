@@ -37,6 +37,15 @@ labels! {
         /// Closed.
         Disconnected = "disconnected",
     }
+    /// What happened to a user in a topic.
+    PresenceWord "change" {
+        /// He came.
+        Join = "join",
+        /// He left.
+        Leave = "leave",
+        /// He stayed away for too long.
+        Timeout = "timeout",
+    }
     /// How a repair of a gap ended.
     RepairResult "result" {
         /// Everything was found.
@@ -113,6 +122,13 @@ labels! {
         /// The feed.
         Pubsub = "pubsub",
     }
+    /// Whether a connection to Redis works.
+    LinkState "state" {
+        /// It does.
+        Up = "up",
+        /// It is being made again.
+        Down = "down",
+    }
     /// What became of a message of the feed.
     BusResult "result" {
         /// Handed on.
@@ -124,6 +140,13 @@ labels! {
         /// Something before it is missing.
         Gap = "gap",
     }
+    /// What became of a finished span.
+    SpanResult "result" {
+        /// It waits for its export.
+        Queued = "queued",
+        /// There was no room for it.
+        Dropped = "dropped",
+    }
     /// What a node is doing.
     NodeState "state" {
         /// Not ready yet.
@@ -134,6 +157,17 @@ labels! {
         Draining = "draining",
         /// Gone.
         Stopped = "stopped",
+    }
+    /// What always holds in a node.
+    Invariant "invariant" {
+        /// A worker gets the entries of a partition in id order.
+        PartitionOrder = "partition_order",
+        /// What is handed on of a topic continues what was handed on before.
+        TopicChain = "topic_chain",
+        /// A session goes live no earlier than behind what it was given.
+        SeatPosition = "seat_position",
+        /// The epoch of a session never falls.
+        EpochRises = "epoch_rises",
     }
     /// How a drain closes connections.
     DrainPhase "phase" {

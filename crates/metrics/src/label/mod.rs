@@ -96,8 +96,12 @@ macro_rules! labels {
     )+};
 }
 
+mod backend;
 mod client;
+mod http;
 mod inside;
 
+pub use backend::*;
 pub use client::*;
+pub use http::*;
 pub use inside::*;

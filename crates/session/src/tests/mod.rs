@@ -158,6 +158,7 @@ fn connect(id: &str) -> Command {
     Command::Connect {
         id: frame(id),
         token: None,
+        claimed: None,
     }
 }
 
@@ -178,6 +179,7 @@ fn publish(id: &str, ephemeral: bool) -> Command {
         ephemeral,
         durability: Durability::Stored,
         exclude_self: false,
+        trace: None,
     }
 }
 
@@ -286,6 +288,7 @@ fn answers(effect: &Effect) -> Option<&FrameId> {
         | Event::Closing { .. }
         | Event::Message(_)
         | Event::Ephemeral(_)
+        | Event::Presence(_)
         | Event::Gap(_) => None,
     }
 }
@@ -351,6 +354,7 @@ fn event_word(event: &Event) -> String {
         Event::Closing { .. } => "closing".into(),
         Event::Message(_) => "message".into(),
         Event::Ephemeral(_) => "ephemeral".into(),
+        Event::Presence(_) => "presence".into(),
         Event::Gap(_) => "gap".into(),
     }
 }

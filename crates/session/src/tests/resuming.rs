@@ -294,3 +294,22 @@ fn an_owner_that_wrote_its_record_again_is_superseded_only_by_a_later_epoch() {
     let later = Input::Superseded { epoch: Epoch(6) };
     assert_eq!(words(&bench.step(later)), "close:Superseded");
 }
+
+#[test]
+fn a_connect_that_finds_its_session_goes_on_where_the_record_stands() {
+    let mut bench = Bench::new();
+    bench.command(connect("c"));
+    bench.step(Input::Authenticated(Ok(identity())));
+    let record = StoredSession {
+        cursors: cursors(&[id_of(1, 7)]),
+        ..stored()
+    };
+    let effects = bench.step(Input::Claimed(Ok(Some(Box::new(claimed(record))))));
+    assert_eq!(positions_of(&effects), Some(cursors(&[id_of(1, 7)])));
+    assert_eq!(bench.session.epoch(), Some(Epoch(4)));
+    let effects = bench.step(restored(vec![id_of(1, 7)]));
+    assert!(matches!(
+        effects.as_slice(),
+        [Effect::Send(Event::Resumed { .. }), Effect::Replay]
+    ));
+}

@@ -172,6 +172,50 @@ fn a_publish_is_named_by_its_frame_id_and_only_by_that() {
         ephemeral,
         durability,
         exclude_self,
+        trace: None,
     };
     assert_eq!(digest(bench.command(nameless)), None);
+}
+
+#[test]
+fn a_backend_subscribes_in_turn_and_the_client_is_not_answered() {
+    let mut bench = bench_for(2);
+    let topic = |name| TopicName::parse(name).unwrap();
+    let after = MessageId::new(99).unwrap();
+    bench.command(unsubscribe("u", &["a"]));
+    let waits = bench.step(Input::Enlist(vec![
+        (topic("a"), after),
+        (topic("b"), after),
+    ]));
+    assert!(waits.is_empty(), "{waits:?}");
+    let effects = bench.step(Input::Unsubscribed {
+        id: frame("u"),
+        topics: vec!["a".into()],
+        result: Ok(()),
+    });
+    let subscribes = effects.iter().find_map(|effect| match effect {
+        Effect::Subscribe(request) => Some(request),
+        _ => None,
+    });
+    let request = subscribes.unwrap();
+    assert!(request.by_backend && request.id.is_none());
+    assert_eq!(
+        request.since_each,
+        [("a".into(), after), ("b".into(), after)]
+    );
+    let effects = bench.step(Input::Subscribed {
+        id: None,
+        result: Ok(Box::new(granted(&["a", "b"]))),
+    });
+    assert!(effects.is_empty(), "{effects:?}");
+    // They count like those of the client.
+    let effects = bench.command(subscribe("s", &["c"]));
+    assert_eq!(
+        asked(&effects[0]),
+        (vec![], vec![("c", Code::LimitExceeded)])
+    );
+    // Leaving waits for the join before it, also when a backend wants it.
+    bench.step(done("s", &[]));
+    let effects = bench.step(Input::Delist(vec![topic("a")]));
+    assert!(matches!(&effects[0], Effect::Unsubscribe { id: None, topics } if topics.len() == 1));
 }

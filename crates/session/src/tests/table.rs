@@ -218,7 +218,15 @@ fn answers_of_gateway() -> Vec<(Input, &'static [(At, &'static str)])> {
         ),
         (
             Input::Authenticated(Err(AuthFailure::Expired)),
-            &[(At::Authenticating, "token_expired close:Unauthorized")],
+            &[(At::Authenticating, "unauthorized close:Unauthorized")],
+        ),
+        (
+            Input::Authenticated(Err(AuthFailure::Denied)),
+            &[(At::Authenticating, "unauthorized close:Unauthorized")],
+        ),
+        (
+            Input::Authenticated(Err(AuthFailure::Unavailable)),
+            &[(At::Authenticating, "unavailable close:TryAgain")],
         ),
         (Input::Opened(Ok(opened())), &[(At::Opening, "connected")]),
         (
@@ -227,12 +235,21 @@ fn answers_of_gateway() -> Vec<(Input, &'static [(At, &'static str)])> {
         ),
         (
             Input::Claimed(Ok(Some(Box::new(claimed(stored()))))),
-            &[(At::Claiming, "attach")],
+            &[(At::Opening, "attach"), (At::Claiming, "attach")],
         ),
-        (Input::Claimed(Ok(None)), &[(At::Claiming, "not_resumable")]),
+        (
+            Input::Claimed(Ok(None)),
+            &[
+                (At::Opening, "unavailable close:TryAgain"),
+                (At::Claiming, "not_resumable"),
+            ],
+        ),
         (
             Input::Claimed(Err(StoreFailure::Unavailable)),
-            &[(At::Claiming, "unavailable")],
+            &[
+                (At::Opening, "unavailable close:TryAgain"),
+                (At::Claiming, "unavailable"),
+            ],
         ),
         (
             Input::Attached(Ok(Box::default())),
@@ -316,6 +333,13 @@ fn news() -> Vec<(Input, &'static [(At, &'static str)])> {
             ],
         ),
         (Input::Superseded { epoch: Epoch(1) }, &[]),
+        (
+            Input::Renewed {
+                identity: Box::new(identity()),
+                dropped_topics: vec![topic("a")],
+            },
+            &[(At::Live, "forbidden")],
+        ),
         (Input::Reowned { epoch: Epoch(9) }, &[]),
         (
             Input::Drain {
@@ -365,7 +389,7 @@ fn every_disconnect_closes_and_leaves_the_session_as_its_reason_says() {
             let before = match reason {
                 _ if !in_use => "",
                 CloseReason::Superseded => "",
-                CloseReason::Disconnected => "end ",
+                CloseReason::Disconnected | CloseReason::Unauthorized => "end ",
                 _ => "detach ",
             };
             let expected = match at {

@@ -5,26 +5,35 @@ use std::{
     future::{Future, poll_fn},
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     task::Poll,
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::{body::Incoming, server::conn::http1, service::Service};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::{
+    body::{Body as _, Incoming},
+    server::conn::http1,
+    service::Service,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    sync::mpsc,
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{AcceptEvent, Decision, Routes, Serve, Upgraded};
+use super::{
+    AcceptEvent, AnswerBody, BodyError, Decision, Routes, Serve, Streamed, Upgraded,
+    body::Outgoing,
+    lines::{Following, Lines},
+};
 use crate::{
-    AcceptSettings, RequestHead, Response, Stream, text_response,
-    upgrade::{check_request, check_upgrade, upgrade_required},
+    AcceptSettings, Deflate, RequestHead, Response, Stream, text_response,
+    upgrade::{bad, check_request, check_upgrade, upgrade_required},
 };
 
 /// Longest life of a connection that only speaks HTTP; then it ends after its current request.
@@ -43,13 +52,17 @@ pub(super) async fn serve<R: Routes>(
     (stream, peer): (Stream, SocketAddr),
     shutdown: CancellationToken,
 ) -> Option<Upgraded<R::Accepted>> {
+    let following = Following::default();
+    let streaming = Arc::new(OnceLock::new());
     let service = Requests {
+        following: following.clone(),
         routes: Arc::clone(routes),
         peer,
         secure: matches!(stream, Stream::Tls(_)),
         body_bytes: settings.body_bytes,
         body_deadline: settings.handshake_deadline,
         upgraded: Mutex::new(None),
+        streaming: Arc::clone(&streaming),
     };
     let mut connection = http1::Builder::new()
         // Without the timer the deadline would silently do nothing.
@@ -57,13 +70,20 @@ pub(super) async fn serve<R: Routes>(
         .header_read_timeout(settings.handshake_deadline)
         .max_header_size(settings.header_bytes)
         .max_buf_size((2 * settings.header_bytes).max(MIN_BUFFER_BYTES))
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Lines::new(stream, following)), service);
     let mut cancelled = pin!(shutdown.cancelled());
     let mut lifetime = pin!(sleep(LIFETIME));
+    let mut given_up = pin!(given_up(&streaming));
     let mut ending = false;
     let ended = poll_fn(|cx| {
+        // What a stream says for longer than that is what it is for.
+        while !ending && streaming.get().is_some() && lifetime.as_mut().poll(cx).is_ready() {
+            lifetime.as_mut().reset(Instant::now() + LIFETIME);
+        }
         if !ending
-            && (lifetime.as_mut().poll(cx).is_ready() | cancelled.as_mut().poll(cx).is_ready())
+            && (lifetime.as_mut().poll(cx).is_ready()
+                | cancelled.as_mut().poll(cx).is_ready()
+                | given_up.as_mut().poll(cx).is_ready())
         {
             ending = true;
             Pin::new(&mut connection).graceful_shutdown();
@@ -78,7 +98,7 @@ pub(super) async fn serve<R: Routes>(
     })
     .await;
     let parts = connection.into_parts();
-    let stream = parts.io.into_inner();
+    let (stream, held) = parts.io.into_inner().into_parts();
     let accepted = parts
         .service
         .upgraded
@@ -88,8 +108,9 @@ pub(super) async fn serve<R: Routes>(
         (Some(Ok(())), Some(accepted)) => Some(Upgraded {
             accepted,
             stream,
-            read_ahead: parts.read_buf,
+            read_ahead: joined(parts.read_buf, held),
             peer,
+            since: Instant::now().into_std(),
         }),
         (Some(Ok(())), None) => {
             linger(stream).await;
@@ -100,6 +121,24 @@ pub(super) async fn serve<R: Routes>(
             linger(stream).await;
             None
         }
+    }
+}
+
+/// Waits until the reader of a stream is given up. Looked at again whenever the connection is: a
+/// stream begins with a request on it.
+async fn given_up(streaming: &OnceLock<CancellationToken>) {
+    let token = poll_fn(|_| match streaming.get() {
+        Some(token) => Poll::Ready(token),
+        None => Poll::Pending,
+    });
+    token.await.cancelled().await;
+}
+
+fn joined(first: Bytes, second: Bytes) -> Bytes {
+    match (first.is_empty(), second.is_empty()) {
+        (true, _) => second,
+        (_, true) => first,
+        (false, false) => [first, second].concat().into(),
     }
 }
 
@@ -124,6 +163,8 @@ async fn linger(mut stream: Stream) {
 
 /// Answers the requests of one connection.
 struct Requests<R: Routes> {
+    /// Told what comes behind each head.
+    following: Following,
     routes: Arc<R>,
     peer: SocketAddr,
     secure: bool,
@@ -131,29 +172,48 @@ struct Requests<R: Routes> {
     body_deadline: Duration,
     /// Set by the request that was answered with 101.
     upgraded: Mutex<Option<R::Accepted>>,
+    /// Set by the request that is answered with a stream.
+    streaming: Arc<OnceLock<CancellationToken>>,
 }
 
 // Nothing inside is ever pinned in place.
 impl<R: Routes> Unpin for Requests<R> {}
 
-type Answer = Pin<Box<dyn Future<Output = Result<http::Response<Full<Bytes>>, Infallible>> + Send>>;
+type Answer = Pin<Box<dyn Future<Output = Result<http::Response<Outgoing>, Infallible>> + Send>>;
 
 impl<R: Routes> Service<Request<Incoming>> for Requests<R> {
-    type Response = http::Response<Full<Bytes>>;
+    type Response = http::Response<Outgoing>;
     type Error = Infallible;
     type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Answer {
         let routes = Arc::clone(&self.routes);
         let decided = self.decide(&request);
-        let limits = (self.body_bytes, self.body_deadline);
+        if request.body().is_end_stream() {
+            self.following.head();
+        } else {
+            self.following.body();
+        }
+        let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+        let (body_bytes, deadline) = (self.body_bytes, self.body_deadline);
         Box::pin(async move {
             let response = match decided {
                 Decided::Answer(response) => response,
-                Decided::Serve(serve) => answer_with_body(serve, request, limits).await,
+                Decided::Serve(serve) => {
+                    answer_with_body(whole(serve), request, (body_bytes, deadline)).await
+                }
+                Decided::Receive(body_bytes, answer) => {
+                    answer_with_body(answer, request, (body_bytes, deadline)).await
+                }
+                Decided::Stream(head, pieces) => {
+                    routes.observe(AcceptEvent::Answered(head.status()));
+                    return Ok(last(head).map(|()| Outgoing::Pieces(pieces)));
+                }
             };
+            // Where a body in chunks ends, somebody in front may see otherwise.
+            let response = if chunked { last(response) } else { response };
             routes.observe(AcceptEvent::Answered(response.status()));
-            Ok(response.map(Full::new))
+            Ok(response.map(Outgoing::whole))
         })
     }
 }
@@ -161,6 +221,8 @@ impl<R: Routes> Service<Request<Incoming>> for Requests<R> {
 enum Decided {
     Answer(Response),
     Serve(Serve),
+    Receive(usize, AnswerBody),
+    Stream(http::Response<()>, mpsc::Receiver<Bytes>),
 }
 
 impl<R: Routes> Requests<R> {
@@ -181,8 +243,11 @@ impl<R: Routes> Requests<R> {
         request: &Request<Incoming>,
         head: &RequestHead<'_>,
     ) -> Result<Decided, Box<Response>> {
-        check_request(head)?;
+        check_request(request.version(), head)?;
         let switching = if head.wants_upgrade() {
+            if self.following.had_body() {
+                return Err(bad("upgrade behind a body"));
+            }
             Some(check_upgrade(request, head)?)
         } else {
             None
@@ -190,10 +255,33 @@ impl<R: Routes> Requests<R> {
         Ok(match (self.routes.route(head), switching) {
             (Decision::Respond(response), _) => Decided::Answer(response),
             (Decision::Serve(serve), _) => Decided::Serve(serve),
+            (Decision::Receive(receive), _) => Decided::Receive(receive.body_bytes, receive.answer),
+            (Decision::Stream(streamed), _) => {
+                let Streamed {
+                    head,
+                    pieces,
+                    given_up,
+                } = streamed;
+                // The answer is the connection's last, so there is no other stream on it.
+                let _ = self.streaming.set(given_up);
+                Decided::Stream(head, pieces)
+            }
             (Decision::Upgrade { .. }, None) => {
                 Decided::Answer(upgrade_required("this path speaks WebSocket only"))
             }
-            (Decision::Upgrade { accepted, protocol }, Some(mut response)) => {
+            (
+                Decision::Upgrade {
+                    accepted,
+                    protocol,
+                    deflate,
+                },
+                Some(mut response),
+            ) => {
+                if let Some(agreed) = deflate.and_then(Deflate::header) {
+                    response
+                        .headers_mut()
+                        .insert(header::SEC_WEBSOCKET_EXTENSIONS, agreed);
+                }
                 if let Some(protocol) = protocol {
                     response.headers_mut().insert(
                         header::SEC_WEBSOCKET_PROTOCOL,
@@ -209,7 +297,7 @@ impl<R: Routes> Requests<R> {
 }
 
 /// Ends the connection after `response`, unless it is the upgrade.
-fn last(mut response: Response) -> Response {
+fn last<B>(mut response: http::Response<B>) -> http::Response<B> {
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response
             .headers_mut()
@@ -218,19 +306,32 @@ fn last(mut response: Response) -> Response {
     response
 }
 
+/// Answers with a text where the body is missing.
+fn whole(serve: Serve) -> AnswerBody {
+    Box::new(|request| match request {
+        Ok(request) => serve(request),
+        Err(error) => {
+            let (status, text) = match error {
+                BodyError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "request body too large"),
+                BodyError::TooLate => (StatusCode::REQUEST_TIMEOUT, "body too late"),
+                BodyError::Broken => (StatusCode::BAD_REQUEST, "unreadable body"),
+            };
+            Box::pin(std::future::ready(text_response(status, text)))
+        }
+    })
+}
+
 async fn answer_with_body(
-    serve: Serve,
+    answer: AnswerBody,
     request: Request<Incoming>,
     (body_bytes, deadline): (usize, Duration),
 ) -> Response {
     let (parts, body) = request.into_parts();
-    match timeout(deadline, Limited::new(body, body_bytes).collect()).await {
-        Ok(Ok(body)) => serve(Request::from_parts(parts, body.to_bytes())).await,
-        Ok(Err(error)) if error.is::<LengthLimitError>() => last(text_response(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "request body too large",
-        )),
-        Ok(Err(_)) => last(text_response(StatusCode::BAD_REQUEST, "unreadable body")),
-        Err(_) => last(text_response(StatusCode::REQUEST_TIMEOUT, "body too late")),
-    }
+    let error = match timeout(deadline, Limited::new(body, body_bytes).collect()).await {
+        Ok(Ok(body)) => return answer(Ok(Request::from_parts(parts, body.to_bytes()))).await,
+        Ok(Err(error)) if error.is::<LengthLimitError>() => BodyError::TooLarge,
+        Ok(Err(_)) => BodyError::Broken,
+        Err(_) => BodyError::TooLate,
+    };
+    last(answer(Err(error)).await)
 }

@@ -1,8 +1,12 @@
 //! From the listening socket to an upgraded stream.
 
+mod body;
 mod http1;
+mod lines;
+mod spare;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::{
     fmt,
@@ -17,12 +21,16 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::mpsc,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{AcceptSettings, RequestHead, Response, Stream, Tls};
+use self::{
+    spare::{Spare, is_exhausted, turn_away},
+    waiting::Waiting,
+};
+use crate::{AcceptSettings, Deflate, RequestHead, Response, Stream, Tls};
 
 /// Starts tasks. The node passes one in that counts them, so that nothing outlives a drain
 /// unnoticed.
@@ -62,6 +70,48 @@ pub type ResponseFuture = Pin<Box<dyn Future<Output = Response> + Send>>;
 /// Answers a request once its whole body is there.
 pub type Serve = Box<dyn FnOnce(Request<Bytes>) -> ResponseFuture + Send>;
 
+/// Why a body is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyError {
+    /// It has more bytes than the route takes.
+    TooLarge,
+    /// It did not come within the deadline.
+    TooLate,
+    /// It broke off, or is no body in HTTP.
+    Broken,
+}
+
+/// Answers a request with the whole body, or with why it is not there.
+pub type AnswerBody = Box<dyn FnOnce(Result<Request<Bytes>, BodyError>) -> ResponseFuture + Send>;
+
+/// A request whose body is read within a bound of its own.
+pub struct Receive {
+    /// Longest body, in bytes.
+    pub body_bytes: usize,
+    /// Answers it. After a missing body the connection ends.
+    pub answer: AnswerBody,
+}
+
+impl fmt::Debug for Receive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Receive({} bytes)", self.body_bytes)
+    }
+}
+
+/// An answer whose body goes on for as long as somebody has something to say. The connection ends
+/// with it.
+#[derive(Debug)]
+pub struct Streamed {
+    /// Status and headers.
+    pub head: http::Response<()>,
+    /// The body, piece by piece; the answer ends when the sender is dropped. The reader's pace is
+    /// the channel's: who sends decides what becomes of one that does not keep up.
+    pub pieces: mpsc::Receiver<Bytes>,
+    /// Cancelled when the reader was given up: what is not written within the handshake deadline
+    /// is not written at all.
+    pub given_up: CancellationToken,
+}
+
 /// What becomes of a request.
 pub enum Decision<A> {
     /// 101; answered with 426 when the client did not ask for a WebSocket.
@@ -70,11 +120,17 @@ pub enum Decision<A> {
         accepted: A,
         /// The subprotocol to name: one that the client offered.
         protocol: Option<&'static str>,
+        /// What the client [offered](RequestHead::offered_deflate) and is agreed to.
+        deflate: Option<Deflate>,
     },
     /// Answered at once, without reading a body.
     Respond(Response),
     /// Answered by a future, with the body read up to [`AcceptSettings::body_bytes`].
     Serve(Serve),
+    /// Answered by a future that learns of a missing body, too.
+    Receive(Receive),
+    /// Answered at once, without reading a body, with one that has no end yet.
+    Stream(Streamed),
 }
 
 impl<A> fmt::Debug for Decision<A> {
@@ -83,6 +139,8 @@ impl<A> fmt::Debug for Decision<A> {
             Self::Upgrade { protocol, .. } => write!(f, "Upgrade({protocol:?})"),
             Self::Respond(response) => write!(f, "Respond({})", response.status()),
             Self::Serve(_) => f.write_str("Serve"),
+            Self::Receive(receive) => receive.fmt(f),
+            Self::Stream(streamed) => write!(f, "Stream({})", streamed.head.status()),
         }
     }
 }
@@ -98,6 +156,8 @@ pub struct Upgraded<A> {
     pub read_ahead: Bytes,
     /// The TCP peer.
     pub peer: SocketAddr,
+    /// When the TCP connection was accepted.
+    pub since: std::time::Instant,
 }
 
 /// What happened to a connection before it was a session.
@@ -107,8 +167,12 @@ pub enum AcceptEvent {
     Accepted,
     /// [`Routes::admit`] refused it.
     NotAdmitted,
-    /// The accept itself failed; without free descriptors (`EMFILE`) the loop pauses.
+    /// The accept itself failed.
     AcceptFailed(io::ErrorKind),
+    /// There was no file descriptor left; the client was told to come again, or has to wait.
+    NoDescriptor,
+    /// Too many connections were not upgraded yet, and this one was the oldest.
+    GaveWay,
     /// The TLS handshake failed or took too long.
     TlsFailed,
     /// A request was answered with this status, 101 included.
@@ -162,33 +226,38 @@ impl<R: Routes, P: Spawn> Acceptor<R, P> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let shared = Arc::new(self);
-        let permits = Arc::new(Semaphore::new(
-            shared.settings.handshakes.min(Semaphore::MAX_PERMITS),
-        ));
+        let mut waiting = Waiting::new(shared.settings.handshakes);
+        let mut spare = Spare::take();
         let accepting = async {
-            // Beyond the permits, connections wait in the kernel's queue. The semaphore is never
-            // closed, so the loop does not end by itself.
-            while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
-                let Some((tcp, peer)) = shared.accept(&listener).await else {
+            loop {
+                let Some((tcp, peer)) = shared.accept(&listener, &mut spare).await else {
                     continue;
                 };
                 let connection = Arc::clone(&shared);
                 let shutdown = shutdown.clone();
+                let under_way = waiting.begin();
                 shared.spawn.spawn(async move {
-                    let upgraded = connection.serve(tcp, peer, shutdown).await;
-                    drop(permit);
-                    if let Some(upgraded) = upgraded {
-                        connection.routes.connected(upgraded);
+                    let serving = connection.serve(tcp, peer, shutdown);
+                    let served = under_way.run_until_cancelled(serving).await;
+                    drop(under_way);
+                    match served {
+                        Some(Some(upgraded)) => connection.routes.connected(upgraded),
+                        Some(None) => {}
+                        None => connection.routes.observe(AcceptEvent::GaveWay),
                     }
                 });
             }
         };
-        let _ = shutdown.run_until_cancelled(accepting).await;
+        let _: Option<()> = shutdown.run_until_cancelled(accepting).await;
         Ok(())
     }
 
     /// One accepted and admitted connection, or none after a failure.
-    async fn accept(&self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+    async fn accept(
+        &self,
+        listener: &TcpListener,
+        spare: &mut Spare,
+    ) -> Option<(TcpStream, SocketAddr)> {
         match listener.accept().await {
             Ok((tcp, peer)) => {
                 self.routes.observe(AcceptEvent::Accepted);
@@ -200,10 +269,15 @@ impl<R: Routes, P: Spawn> Acceptor<R, P> {
                 tcp.set_nodelay(true).ok()?;
                 Some((tcp, peer))
             }
+            Err(error) if is_exhausted(&error) => {
+                self.routes.observe(AcceptEvent::NoDescriptor);
+                self.do_without(listener, spare).await;
+                None
+            }
             Err(error) => {
                 self.routes.observe(AcceptEvent::AcceptFailed(error.kind()));
-                // A peer that left early says nothing about the next one; everything else, such
-                // as no free descriptor, would fail again at once.
+                // A peer that left early says nothing about the next one; everything else would
+                // fail again at once.
                 if !matches!(
                     error.kind(),
                     io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
@@ -215,12 +289,30 @@ impl<R: Routes, P: Spawn> Acceptor<R, P> {
         }
     }
 
+    /// Turns one client away with the descriptor in reserve. Where that is gone, or nobody comes,
+    /// the loop pauses: an accept would fail again at once.
+    async fn do_without(&self, listener: &TcpListener, spare: &mut Spare) {
+        let pause = self.settings.accept_backoff;
+        if spare.give_up()
+            && let Ok(Ok((tcp, _))) = timeout(pause, listener.accept()).await
+        {
+            // Behind TLS there is no answer that the client could read.
+            if self.tls.is_none() {
+                turn_away(tcp).await;
+            }
+        } else {
+            sleep(pause).await;
+        }
+        spare.refill();
+    }
+
     async fn serve(
         &self,
         tcp: TcpStream,
         peer: SocketAddr,
         shutdown: CancellationToken,
     ) -> Option<Upgraded<R::Accepted>> {
+        let since = std::time::Instant::now();
         let stream = match &self.tls {
             None => Stream::Tcp(tcp),
             Some(tls) => {
@@ -232,6 +324,7 @@ impl<R: Routes, P: Spawn> Acceptor<R, P> {
                 Stream::Tls(Box::new(tls))
             }
         };
-        http1::serve(&self.settings, &self.routes, (stream, peer), shutdown).await
+        let upgraded = http1::serve(&self.settings, &self.routes, (stream, peer), shutdown).await;
+        upgraded.map(|upgraded| Upgraded { since, ..upgraded })
     }
 }

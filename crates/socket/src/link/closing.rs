@@ -11,7 +11,7 @@ use sparkway_frame::Framed;
 use tokio::io::ReadBuf;
 
 use super::{Link, Phase};
-use crate::{LinkStream, Outbox};
+use crate::{LinkStream, Outbox, Violation};
 
 /// Most reads of discarded input before other tasks run.
 const READS_PER_POLL: u8 = 16;
@@ -28,14 +28,15 @@ impl<S: LinkStream> Link<S> {
     /// frame; the outbox refuses the rest. Follow with [`Self::finish`]. No effect on a
     /// connection that already ends.
     pub fn start_close(&mut self, outbox: &Outbox, code: u16, reason: &str) {
-        if self.phase != Phase::Open {
-            return;
-        }
+        let awaits_close = match self.phase {
+            Phase::Open => !self.scanner.close_seen(),
+            // Nothing behind the violation can be trusted to be the peer's close.
+            Phase::Broken(_) => false,
+            Phase::Closing { .. } | Phase::Shut | Phase::Done => return,
+        };
         outbox.close_into(&mut self.egress);
         self.egress.push(Framed::close(code, reason));
-        self.phase = Phase::Closing {
-            awaits_close: !self.scanner.close_seen(),
-        };
+        self.phase = Phase::Closing { awaits_close };
     }
 
     /// Carries an ending connection to its end: writes what is queued, waits for the peer's close
@@ -46,6 +47,12 @@ impl<S: LinkStream> Link<S> {
         loop {
             match self.phase {
                 Phase::Open | Phase::Done => return Poll::Ready(()),
+                Phase::Broken(Violation { reason, detail }) => {
+                    self.egress.push(Framed::close(reason.code(), detail));
+                    self.phase = Phase::Closing {
+                        awaits_close: false,
+                    };
+                }
                 Phase::Closing { awaits_close } => {
                     if self.write(cx, None).is_err() {
                         self.phase = Phase::Done;
@@ -92,7 +99,9 @@ impl<S: LinkStream> Link<S> {
             let mut buf = [0; DISCARD_BYTES];
             let mut buf = ReadBuf::new(&mut buf);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf)) {
-                Ok(()) if !buf.filled().is_empty() => self.scanner.scan(buf.filled()),
+                Ok(()) if !buf.filled().is_empty() => {
+                    self.scanner.scan(buf.filled());
+                }
                 Ok(()) | Err(_) => return Poll::Ready(Discarded::End),
             }
             // Behind a violation no frame boundary is known any more.

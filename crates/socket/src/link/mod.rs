@@ -18,7 +18,8 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use crate::{
-    LinkSettings, LinkStream, Outbox, Stream, Violation, egress::Egress, scanner::Scanner,
+    LinkSettings, LinkStream, Outbox, Stream, Violation, egress::Egress, inflate::Inflater,
+    scanner::Scanner,
 };
 
 /// One upgraded connection. It answers pings and closes by itself, keeps frames whole and in
@@ -33,6 +34,8 @@ pub struct Link<S = Stream> {
     stream: S,
     context: WebSocketContext,
     scanner: Scanner,
+    /// Where deflate was agreed.
+    inflater: Option<Box<Inflater>>,
     egress: Egress,
     phase: Phase,
     traffic: Traffic,
@@ -57,6 +60,8 @@ struct Due {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
+    /// The peer broke a rule; nobody has said goodbye yet.
+    Broken(Violation),
     /// A close frame ends the egress queue. `awaits_close`: the peer has not sent its own.
     Closing {
         awaits_close: bool,
@@ -103,7 +108,8 @@ pub enum Closed {
         /// The peer's text: untrusted, and a slice of the read buffer.
         reason: Utf8Bytes,
     },
-    /// The peer broke a rule; the close frame with the code is queued.
+    /// The peer broke a rule. [`Link::start_close`] says goodbye in the owner's words;
+    /// [`Link::finish`] alone sends a close frame with the violation's code.
     Violation(Violation),
     /// The stream ended without a close frame. The kind tells a plain end
     /// ([`io::ErrorKind::UnexpectedEof`]) from a reset and others.
@@ -134,9 +140,18 @@ impl<S: LinkStream> Link<S> {
             .max_message_size(Some(settings.message_bytes))
             .max_frame_size(Some(settings.message_bytes));
         let mut scanner = Scanner::new(settings.fragments);
-        scanner.scan(read_ahead);
+        if settings.deflate {
+            scanner.allow_deflate();
+        }
+        let sound = read_ahead.get(..scanner.scan(read_ahead));
         scanner.buffered(read_ahead.len() as u64);
-        let context = if read_ahead.is_empty() {
+        let inflater = settings.deflate.then(|| {
+            Box::new(Inflater::new(
+                settings.message_bytes,
+                sound.unwrap_or_default(),
+            ))
+        });
+        let context = if read_ahead.is_empty() || inflater.is_some() {
             WebSocketContext::new(Role::Server, Some(config))
         } else {
             WebSocketContext::from_partially_read(read_ahead.to_vec(), Role::Server, Some(config))
@@ -146,6 +161,7 @@ impl<S: LinkStream> Link<S> {
             stream,
             context,
             scanner,
+            inflater,
             egress: Egress::default(),
             phase: Phase::Open,
             traffic: Traffic {
@@ -176,25 +192,31 @@ impl<S: LinkStream> Link<S> {
         if self.phase != Phase::Open {
             return Poll::Ready(LinkEvent::Closed(Closed::Gone(io::ErrorKind::NotConnected)));
         }
-        self.due.woken |= outbox.begin(cx.waker(), &mut self.egress);
-        if self.events_left > 0
-            && let Some(event) = self.event_at_hand(cx, outbox, want_read)
-        {
-            self.events_left -= 1;
-            return Poll::Ready(event);
+        loop {
+            self.due.woken |= outbox.begin(&mut self.egress);
+            if self.events_left > 0
+                && let Some(event) = self.event_at_hand(cx, outbox, want_read)
+            {
+                self.events_left -= 1;
+                return Poll::Ready(event);
+            }
+            if let Err(error) = self.write(cx, Some(outbox)) {
+                return Poll::Ready(LinkEvent::Closed(self.gone(outbox, error.kind())));
+            }
+            if mem::take(&mut self.due.drained) {
+                return Poll::Ready(LinkEvent::Drained);
+            }
+            if self.events_left == 0 {
+                // There may be more, but other tasks come first.
+                self.events_left = self.events_per_turn;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if outbox.sleep(cx.waker(), &self.egress) {
+                self.events_left = self.events_per_turn;
+                return Poll::Pending;
+            }
         }
-        if let Err(error) = self.write(cx, Some(outbox)) {
-            return Poll::Ready(LinkEvent::Closed(self.gone(outbox, error.kind())));
-        }
-        if mem::take(&mut self.due.drained) {
-            return Poll::Ready(LinkEvent::Drained);
-        }
-        if self.events_left == 0 {
-            // There may be more, but other tasks come first.
-            cx.waker().wake_by_ref();
-        }
-        self.events_left = self.events_per_turn;
-        Poll::Pending
     }
 
     fn event_at_hand(

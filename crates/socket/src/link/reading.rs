@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use super::{Closed, Inbound, Link, LinkEvent, Phase};
-use crate::{LinkStream, Outbox, Violation, scanner::Scanner};
+use crate::{LinkStream, Outbox, Violation, inflate::Inflater, scanner::Scanner};
 
 /// Most reads within one call of the library, which would otherwise loop over fragments for as
 /// long as they keep coming.
@@ -25,6 +25,7 @@ const READS_PER_CALL: u8 = 32;
 struct Source<'a, 'cx, S> {
     stream: &'a mut S,
     scanner: &'a mut Scanner,
+    inflater: Option<&'a mut Inflater>,
     cx: &'a mut Context<'cx>,
     bytes_read: &'a mut u64,
     reads_left: u8,
@@ -32,23 +33,52 @@ struct Source<'a, 'cx, S> {
 
 impl<S: LinkStream> Read for Source<'_, '_, S> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        // The library asks for more only when it has handed out every complete frame, so what
-        // came before the fault has been delivered.
-        if self.scanner.fault().is_some() {
-            return Err(io::ErrorKind::InvalidData.into());
+        loop {
+            // What was read before comes first, also what came before a fault.
+            let given = self.inflated(buf)?;
+            if given > 0 {
+                return Ok(given);
+            }
+            // The library asks for more only when it has handed out every complete frame, so what
+            // came before the fault has been delivered.
+            if self.scanner.fault().is_some() {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            if self.reads_left == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.reads_left -= 1;
+            let mut read = ReadBuf::new(buf);
+            match Pin::new(&mut *self.stream).poll_read(self.cx, &mut read) {
+                Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Ready(Ok(())) => {}
+            }
+            let read = read.filled();
+            let sound = self.scanner.scan(read);
+            *self.bytes_read += read.len() as u64;
+            match self.inflater.as_mut().filter(|_| !read.is_empty()) {
+                None => return Ok(read.len()),
+                // What it passes on looks like sound frames, so nothing else may come to it.
+                Some(inflater) => inflater.take(read.get(..sound).unwrap_or_default()),
+            }
         }
-        if self.reads_left == 0 {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        self.reads_left -= 1;
-        let mut buf = ReadBuf::new(buf);
-        match Pin::new(&mut *self.stream).poll_read(self.cx, &mut buf) {
-            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-            Poll::Ready(Err(error)) => Err(error),
-            Poll::Ready(Ok(())) => {
-                self.scanner.scan(buf.filled());
-                *self.bytes_read += buf.filled().len() as u64;
-                Ok(buf.filled().len())
+    }
+}
+
+impl<S> Source<'_, '_, S> {
+    fn inflated(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let Some(inflater) = self.inflater.as_mut() else {
+            return Ok(0);
+        };
+        match inflater.give(buf) {
+            Ok(given) => {
+                self.scanner.buffered(given as u64);
+                Ok(given)
+            }
+            Err(violation) => {
+                self.scanner.set_fault(violation);
+                Err(io::ErrorKind::InvalidData.into())
             }
         }
     }
@@ -77,6 +107,7 @@ impl<S: LinkStream> Link<S> {
             let mut source = Source {
                 stream: &mut self.stream,
                 scanner: &mut self.scanner,
+                inflater: self.inflater.as_deref_mut(),
                 cx,
                 bytes_read: &mut self.traffic.bytes_read,
                 reads_left: READS_PER_CALL,
@@ -158,11 +189,7 @@ impl<S: LinkStream> Link<S> {
             (Error::Protocol(error), _) => Violation::protocol(Some(error)),
             _ => Violation::protocol(None),
         };
-        self.start_close(outbox, violation.reason.code(), violation.detail);
-        // Nothing behind the violation can be trusted to be the peer's close.
-        self.phase = Phase::Closing {
-            awaits_close: false,
-        };
+        self.phase = Phase::Broken(violation);
         Closed::Violation(violation)
     }
 

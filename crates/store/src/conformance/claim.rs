@@ -1,12 +1,12 @@
 //! Taking a session over.
 
 use futures_util::future::join_all;
-use sparkway_protocol::{CloseReason, Epoch, SessionId};
+use sparkway_protocol::{CloseReason, Epoch, Format, SessionId};
 use tokio::sync::mpsc;
 
 use super::fixture::{Fixture, PATIENCE, until};
 use super::sample::{Bench, claim, detach, node};
-use crate::{Claim, ClaimError, Control, Open, Remember, SessionRecord, WriteError};
+use crate::{Claim, ClaimError, Control, OnlyOne, Open, Remember, SessionRecord, WriteError};
 
 /// The next control message that names this session.
 async fn told(control: &mut mpsc::Receiver<Control>, wanted: SessionId) -> Control {
@@ -19,7 +19,7 @@ async fn told(control: &mut mpsc::Receiver<Control>, wanted: SessionId) -> Contr
                 {
                     return told;
                 }
-                Control::Superseded { .. } | Control::Close { .. } => {}
+                _ => {}
             }
         }
     };
@@ -230,7 +230,7 @@ pub(super) async fn only_one_survives_of_many_opens(fixture: &dyn Fixture) {
             let session = record.session;
             let open = Open {
                 record,
-                only_one: true,
+                only_one: OnlyOne::OfUser,
             };
             tokio::spawn(async move { (session, bench.store.open(open).await.unwrap()) })
         });
@@ -266,13 +266,14 @@ pub(super) async fn owner_of_a_removed_session_is_told(fixture: &dyn Fixture) {
     let record = other.record_of(old.user.clone().unwrap(), &owner);
     let open = Open {
         record,
-        only_one: true,
+        only_one: OnlyOne::OfUser,
     };
     let opened = other.store.open(open).await.unwrap();
     assert_eq!(opened.removed, [old.session]);
     match told(&mut control, old.session).await {
         Control::Superseded { epoch, .. } => assert!(epoch > old.epoch),
         Control::Close { reason, .. } => assert_eq!(reason, CloseReason::Superseded),
+        other => panic!("told {other:?}"),
     }
 }
 
@@ -285,7 +286,7 @@ pub(super) async fn removed_session_is_not_written_again(fixture: &dyn Fixture) 
     let record = other.record_of(old.user.clone().unwrap(), &owner);
     let open = Open {
         record,
-        only_one: true,
+        only_one: OnlyOne::OfUser,
     };
     other.store.open(open).await.unwrap();
     let change = Remember::nothing(old.session, old.epoch);
@@ -365,4 +366,49 @@ pub(super) async fn restore_replaces_only_an_older_record(fixture: &dyn Fixture)
     let raised = bench.store.restore(with_epoch(newer)).await;
     assert_eq!(raised, Ok(Epoch(newer + 1)));
     assert_eq!(bench.load(held.session).await, Some(with_epoch(newer + 1)));
+}
+
+/// The store went back behind a claim: who it takes for the owner may still hold the connection.
+pub(super) async fn restore_tells_the_owner_of_an_older_record(fixture: &dyn Fixture) {
+    let (bench, other) = (Bench::new(fixture), Bench::new(fixture));
+    let (former, owner) = (bench.node().await, bench.node().await);
+    let mut control = bench.store.control(&former);
+    listening(&other, &mut control, &former).await;
+    let held = bench.open(&former).await;
+    let claimed = SessionRecord {
+        epoch: Epoch(held.epoch.0 + 1),
+        owner,
+        ..held.clone()
+    };
+    let epoch = other.store.restore(claimed).await.unwrap();
+    let session = held.session;
+    let expected = Control::Superseded { session, epoch };
+    assert_eq!(told(&mut control, session).await, expected);
+}
+
+/// One connection per user in a dialect leaves the user's others alone.
+pub(super) async fn only_one_of_a_dialect_ends_no_other_dialects_sessions(fixture: &dyn Fixture) {
+    let bench = Bench::new(fixture);
+    let node = bench.node().await;
+    let user = bench.user();
+    let mut spark = bench.record_of(user.clone(), &node);
+    spark.format = Format::SparkJson;
+    let chat = |record: SessionRecord| SessionRecord {
+        format: Format::Chat,
+        ..record
+    };
+    let (first, second) = (
+        chat(bench.record_of(user.clone(), &node)),
+        chat(bench.record_of(user, &node)),
+    );
+    let mut removed = Vec::new();
+    for record in [spark.clone(), first.clone(), second.clone()] {
+        let only_one = OnlyOne::OfDialect;
+        let open = Open { record, only_one };
+        removed.push(bench.store.open(open).await.unwrap().removed);
+    }
+    assert_eq!(removed, [vec![], vec![], vec![first.session]]);
+    assert!(bench.load(spark.session).await.is_some());
+    assert!(bench.load(first.session).await.is_none());
+    assert!(bench.load(second.session).await.is_some());
 }

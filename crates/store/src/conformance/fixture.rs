@@ -22,6 +22,12 @@ pub trait Fixture: Send + Sync {
     /// At least `ms` milliseconds pass for the store.
     fn advance(&self, ms: u64) -> BoxFuture<'_, ()>;
 
+    /// The store's time in Unix milliseconds; the machine's, unless the fixture has its own.
+    fn now_ms(&self) -> u64 {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        u64::try_from(now.unwrap().as_millis()).unwrap()
+    }
+
     /// Everything that the store holds now will survive [`Fixture::lose_since_save`].
     fn save(&self) -> BoxFuture<'_, ()>;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sparkway_protocol::{Entry, Ephemeral, MessageId, TopicName};
+use sparkway_protocol::{Entry, Ephemeral, MessageId, PresenceChange, TopicName};
 
 use super::fixture::PATIENCE;
 use super::sample::Bench;
@@ -19,6 +19,7 @@ pub(super) struct Follower {
     /// Entries of live topics, in the order in which they are handed on.
     pub(super) entries: Vec<Arc<Entry>>,
     pub(super) ephemerals: Vec<Arc<Ephemeral>>,
+    pub(super) presence: Vec<PresenceChange>,
     pub(super) holes: Vec<Hole>,
     /// How often the reader had to repair.
     pub(super) repairs: usize,
@@ -32,6 +33,7 @@ impl Follower {
             live: BTreeMap::new(),
             entries: Vec::new(),
             ephemerals: Vec::new(),
+            presence: Vec::new(),
             holes: Vec::new(),
             repairs: 0,
         }
@@ -91,6 +93,7 @@ impl Follower {
             }
             FeedEvent::Entry(entry) => self.take(entry),
             FeedEvent::Ephemeral(message) => self.ephemerals.push(message),
+            FeedEvent::Presence(change) => self.presence.push(PresenceChange::clone(&change)),
             FeedEvent::Restored { clock } => self.repair(clock).await,
             FeedEvent::Rewound(hole) => self.holes.push(hole),
         }

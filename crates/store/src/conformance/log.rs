@@ -1,7 +1,9 @@
 //! What is read back: pages, trimming, tips, fidelity.
 
 use bytes::Bytes;
-use sparkway_protocol::{Encoding, MessageId, Payload, SessionId, TopicName, UserId, limits};
+use sparkway_protocol::{
+    Encoding, MessageId, Payload, SessionId, TopicName, TraceContext, UserId, limits,
+};
 
 use super::fixture::{Fixture, until};
 use super::sample::{Bench, ids, message, unique};
@@ -208,13 +210,15 @@ pub(super) async fn every_field_of_an_entry_round_trips(fixture: &dyn Fixture) {
     let topic = bench.topic("a");
     let users = [None, Some("ann"), Some("{odd} ü|,:\"'\\ 1")];
     let origin = SessionId::from_random(rand::random(), bench.partition);
+    let trace = TraceContext::new([7; 16], [8; 8], true);
     for from in users.map(|name| name.map(|name| UserId::parse(name).unwrap())) {
         for origin in [None, Some(origin)] {
-            for exclude_origin in [false, true] {
+            for (exclude_origin, trace) in [(false, None), (true, trace)] {
                 let append = Append {
                     from: from.clone(),
                     origin,
                     exclude_origin,
+                    trace,
                     ..message(&topic, "x")
                 };
                 let id = bench.append(append).await.unwrap().id;
@@ -223,6 +227,7 @@ pub(super) async fn every_field_of_an_entry_round_trips(fixture: &dyn Fixture) {
                 assert_eq!(entry.topic, topic);
                 let told = (entry.from.clone(), entry.origin, entry.exclude_origin);
                 assert_eq!(told, (from.clone(), origin, exclude_origin));
+                assert_eq!(entry.trace.as_deref().copied(), trace);
             }
         }
     }

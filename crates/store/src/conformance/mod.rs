@@ -16,6 +16,8 @@
 
 mod append;
 mod claim;
+mod directory;
+mod events;
 mod feed;
 mod fence;
 mod fixture;
@@ -23,6 +25,9 @@ mod follower;
 mod lease;
 mod log;
 mod loss;
+mod presence;
+mod records;
+mod revoke;
 mod sample;
 mod sessions;
 
@@ -125,11 +130,21 @@ suite! { $
         former_owner_is_told,
         former_owner_without_a_lease_is_told,
         only_one_survives_of_many_opens,
+        only_one_of_a_dialect_ends_no_other_dialects_sessions,
         owner_of_a_removed_session_is_told,
         removed_session_is_not_written_again,
         one_user_may_have_many_sessions,
         restore_after_loss_raises_epoch,
         restore_replaces_only_an_older_record,
+        restore_tells_the_owner_of_an_older_record,
+    }
+    directory {
+        every_session_is_listed_whatever_the_page,
+        sessions_of_a_user_are_listed_with_their_records,
+        session_removed_by_an_operator_is_over,
+        detached_session_can_be_removed,
+        topics_are_listed_by_prefix,
+        trimmed_log_keeps_its_tip_and_its_followers,
     }
     lease {
         leases_show_what_nodes_say_of_themselves,
@@ -141,6 +156,39 @@ suite! { $
         session_expires_at_its_deadline_and_not_before,
         claimed_session_does_not_expire,
         last_session_of_a_user_is_named,
+    }
+    presence {
+        a_user_comes_with_his_first_session_and_leaves_with_his_last,
+        followers_of_a_topic_hear_who_comes_and_leaves,
+        who_comes_back_within_the_grace_was_never_gone,
+        who_stays_away_leaves_once_for_all_sweepers,
+        members_of_a_dead_node_leave_once_after_the_grace,
+        members_of_a_node_that_comes_back_stay,
+        topics_of_the_gateway_remember_when_somebody_was_there_last,
+        members_are_listed_whatever_the_page,
+    }
+    records {
+        a_record_is_written_by_who_saw_it_last,
+        of_many_writers_at_once_one_writes,
+        records_are_listed_whatever_the_page,
+    }
+    revoke {
+        a_revocation_is_told_to_all_nodes_and_kept_for_those_that_come_later,
+        a_revocation_is_kept_once_until_the_later_end,
+        a_revocation_ends_with_its_time,
+        hundreds_of_revocations_are_all_read,
+    }
+    events {
+        life_of_a_session_is_told_in_order,
+        one_event_of_many_who_try,
+        a_session_that_gives_way_is_closed,
+        events_are_handed_to_one_node_until_they_are_settled,
+        nothing_is_kept_where_nobody_is_told,
+        who_comes_and_leaves_is_told_once_and_in_order,
+        members_of_a_dead_node_are_told_once,
+        events_of_topics_alone_are_kept_where_only_they_are_asked_for,
+        events_of_presence_alone_are_kept_where_only_they_are_asked_for,
+        events_of_sessions_alone_are_kept_where_only_they_are_asked_for,
     }
     loss {
         loss_is_reported_as_a_hole_and_ids_rise_over_it,

@@ -11,8 +11,8 @@ use sparkway_protocol::{
 
 use super::fixture::{Fixture, first};
 use crate::{
-    Append, Appended, Claim, Detach, NodeLease, Open, Page, Retention, SessionRecord, Store, Want,
-    WriteError,
+    Append, Appended, Claim, Detach, NodeLease, OnlyOne, Open, Page, Retention, SessionRecord,
+    Store, Want, WriteError,
 };
 
 /// A lease that outlives every check, unless the check says otherwise.
@@ -148,7 +148,7 @@ impl Bench {
     pub(super) async fn open_record(&self, record: SessionRecord) -> SessionRecord {
         let open = Open {
             record,
-            only_one: false,
+            only_one: OnlyOne::No,
         };
         let session = open.record.session;
         self.store.open(open).await.unwrap();
@@ -192,6 +192,7 @@ pub(super) fn message(topic: &TopicName, words: &str) -> Append {
         exclude_origin: false,
         digest: rand::random(),
         fence: None,
+        trace: None,
         durability: Durability::Stored,
         retention: Retention::default(),
     }
@@ -213,6 +214,7 @@ pub(super) fn kept_long(message: Append) -> Append {
 pub(super) fn fenced(topic: &TopicName, session: SessionId, epoch: Epoch) -> Append {
     Append {
         fence: Some((session, epoch)),
+        trace: None,
         ..message(topic, "fenced")
     }
 }

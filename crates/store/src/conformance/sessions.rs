@@ -7,7 +7,7 @@ use sparkway_protocol::{
 use super::fixture::Fixture;
 use super::log::odd_names;
 use super::sample::{Bench, claim, detach};
-use crate::{Open, Remember, SessionRecord, Subscription};
+use crate::{OnlyOne, Open, Remember, SessionRecord, Subscription};
 
 /// What a record says apart from the order of its lists.
 fn sorted(mut record: SessionRecord) -> SessionRecord {
@@ -24,6 +24,7 @@ fn subscription(topic: &TopicName, start: u64) -> Subscription {
         start: MessageId::new(start).unwrap(),
         echo: start.is_multiple_of(2),
         presence: start.is_multiple_of(3),
+        by_backend: start.is_multiple_of(5),
     }
 }
 
@@ -42,7 +43,7 @@ pub(super) async fn session_round_trips(fixture: &dyn Fixture) {
             record.subscriptions = vec![subscription(&bench.topic("a"), 6)];
             let open = Open {
                 record: record.clone(),
-                only_one: false,
+                only_one: OnlyOne::No,
             };
             let opened = bench.store.open(open).await.unwrap();
             assert!(opened.removed.is_empty());
@@ -63,7 +64,7 @@ pub(super) async fn session_without_user_round_trips(fixture: &dyn Fixture) {
         record.grants = "".into();
         let open = Open {
             record: record.clone(),
-            only_one: true,
+            only_one: OnlyOne::OfUser,
         };
         let opened = bench.store.open(open).await.unwrap();
         assert!(opened.removed.is_empty(), "strangers are not one user");
@@ -98,7 +99,7 @@ pub(super) async fn repeated_open_is_one_session(fixture: &dyn Fixture) {
     let record = bench.record(&bench.node().await);
     let open = || Open {
         record: record.clone(),
-        only_one: true,
+        only_one: OnlyOne::OfUser,
     };
     let first = bench.store.open(open()).await.unwrap();
     let again = other.store.open(open()).await.unwrap();
@@ -116,7 +117,7 @@ pub(super) async fn late_repeat_of_an_open_takes_nothing_back(fixture: &dyn Fixt
     let record = bench.record(&former);
     let open = || Open {
         record: record.clone(),
-        only_one: false,
+        only_one: OnlyOne::No,
     };
     bench.store.open(open()).await.unwrap();
     let claimed = other.store.claim(claim(record.session, 1, &owner)).await;

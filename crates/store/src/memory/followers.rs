@@ -4,7 +4,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use sparkway_protocol::{Ephemeral, TopicName};
+use sparkway_protocol::TopicName;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 
@@ -100,15 +100,12 @@ impl Feeds {
     }
 
     /// At most once: one that finds the queue full is gone, and nothing has to be repaired.
-    pub(super) fn offer_ephemeral(&mut self, slot: FeedSlot, message: &Arc<Ephemeral>) {
+    pub(super) fn offer_once(&mut self, slot: FeedSlot, event: FeedEvent) {
         if let Some(end) = self.end(slot)
             && !end.lagging
-            && end
-                .events
-                .try_send(FeedEvent::Ephemeral(Arc::clone(message)))
-                .is_err()
+            && end.events.try_send(event).is_err()
         {
-            tracing::trace!("feed is full: an ephemeral was dropped");
+            tracing::trace!("feed is full: an announcement was dropped");
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::collections::hash_map::Entry as Place;
 use std::sync::Arc;
 
-use sparkway_protocol::{Entry, Ephemeral, MessageId, Partition, TopicName};
+use sparkway_protocol::{Entry, Ephemeral, MessageId, Partition, PresenceChange, TopicName};
 
 use super::followers::{FeedSlot, Feeds, Following};
 use super::hasher::{QuickMap, Seed};
@@ -25,7 +25,7 @@ const IDLE_PER_APPEND: usize = 2;
 pub(super) struct Logs {
     partition: Partition,
     clock: MessageId,
-    topics: QuickMap<TopicName, TopicLog>,
+    pub(super) topics: QuickMap<TopicName, TopicLog>,
     repeats: Repeats,
     holes: Vec<Hole>,
     /// When to look at a topic again, soonest first: each topic stands here at most once.
@@ -81,6 +81,7 @@ impl Logs {
             from: message.from,
             origin: message.origin,
             exclude_origin: message.exclude_origin,
+            trace: message.trace.map(Box::new),
             payload: message.payload,
         });
         for &slot in &log.followers {
@@ -105,7 +106,20 @@ impl Logs {
         };
         let message = Arc::new(message);
         for &slot in &log.followers {
-            self.feeds.offer_ephemeral(slot, &message);
+            let event = FeedEvent::Ephemeral(Arc::clone(&message));
+            self.feeds.offer_once(slot, event);
+        }
+    }
+
+    /// Tells every feed that follows the topic who came or left.
+    pub(super) fn tell_presence(&mut self, change: &PresenceChange) {
+        let Some(log) = self.topics.get(&change.topic) else {
+            return;
+        };
+        let change = Arc::new(change.clone());
+        for &slot in &log.followers {
+            let event = FeedEvent::Presence(Arc::clone(&change));
+            self.feeds.offer_once(slot, event);
         }
     }
 
@@ -169,6 +183,10 @@ impl Logs {
                     self.follow(slot, topic);
                 }
                 self.tell_live(slot);
+            }
+            FeedRequest::Renew => {
+                let clock = self.clock;
+                self.feeds.offer(slot, FeedEvent::Restored { clock });
             }
             FeedRequest::Forget(topics) => {
                 for topic in topics {

@@ -1,14 +1,20 @@
 //! The embedded store: one process, nothing on disk, the same promises as any other backend.
 //!
 //! Several nodes of one process share it as `Arc<MemoryStore>`: feeds and control channels belong
-//! to their caller. Each partition has one lock for its logs and one for its session records; they
-//! are held for a few operations, never across an await, and taken in one order: logs, sessions,
-//! nodes.
+//! to their caller. Each partition has one lock for its logs, one for its session records and one
+//! for its members; they are held for a few operations, never across an await, and taken in one
+//! order: logs, sessions, members, nodes.
 
+mod directory;
 mod followers;
 mod hasher;
+mod listing;
 mod logs;
+mod members;
 mod nodes;
+mod outbox;
+mod records;
+mod removed;
 mod repeats;
 mod sessions;
 mod settings;
@@ -27,11 +33,14 @@ use tokio::sync::mpsc;
 use crate::record::Range;
 use crate::{
     Append, Appended, BoxFuture, Claim, ClaimError, Claimed, Control, Detach, Expired, Feed, Hole,
-    NodeLease, Open, Opened, Page, Remember, SessionRecord, Store, StoreError, Want, WriteError,
+    NodeLease, Open, Opened, Page, Remember, Revocation, SessionRecord, Store, StoreError, Want,
+    WriteError,
 };
 use hasher::Seed;
 use logs::Logs;
+use members::Members;
 use nodes::Nodes;
+use records::Cabinet;
 use sessions::Sessions;
 
 pub use settings::{Clock, MemorySettings};
@@ -49,6 +58,7 @@ pub struct MemoryStore {
     settings: MemorySettings,
     cells: Vec<Arc<Cell>>,
     nodes: Mutex<Nodes>,
+    cabinet: Mutex<Cabinet>,
 }
 
 /// One partition.
@@ -56,6 +66,7 @@ pub struct MemoryStore {
 struct Cell {
     logs: Mutex<Logs>,
     sessions: Mutex<Sessions>,
+    members: Mutex<Members>,
 }
 
 /// What a store held at one time: see [`MemoryStore::save`].
@@ -80,11 +91,13 @@ impl MemoryStore {
             Arc::new(Cell {
                 logs: Mutex::new(Logs::new(partition, window_ms, seed)),
                 sessions: Mutex::new(Sessions::new(seed)),
+                members: Mutex::new(Members::new(seed)),
             })
         };
         Self {
             cells: settings.partitions.iter().map(cell).collect(),
             nodes: Mutex::default(),
+            cabinet: Mutex::default(),
             settings,
         }
     }
@@ -295,7 +308,11 @@ impl Store for MemoryStore {
     }
 
     fn restore(&self, record: SessionRecord) -> BoxFuture<'_, Result<Epoch, WriteError>> {
-        Box::pin(async move { self.write(record.session, |sessions| sessions.restore(record)) })
+        Box::pin(async move {
+            self.write(record.session, |sessions| {
+                sessions.restore(record, &lock(&self.nodes))
+            })
+        })
     }
 
     fn detach(
@@ -315,7 +332,8 @@ impl Store for MemoryStore {
 
     fn end(&self, session: SessionId, epoch: Epoch) -> BoxFuture<'_, Result<(), WriteError>> {
         Box::pin(async move {
-            match self.write(session, |sessions| sessions.end(session, epoch)) {
+            let now_ms = self.now_ms();
+            match self.write(session, |sessions| sessions.end(session, epoch, now_ms)) {
                 Err(WriteError::Gone) if self.cell(session.partition()).is_err() => Ok(()),
                 answer => answer,
             }
@@ -324,8 +342,8 @@ impl Store for MemoryStore {
 
     fn lease(&self, lease: NodeLease, lease_ms: u64) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            let until_ms = self.now_ms().saturating_add(lease_ms);
-            lock(&self.nodes).lease(lease, until_ms);
+            let now_ms = self.now_ms();
+            lock(&self.nodes).lease(lease, now_ms, now_ms.saturating_add(lease_ms));
             Ok(())
         })
     }
@@ -341,6 +359,20 @@ impl Store for MemoryStore {
         Box::pin(async move {
             let now_ms = self.now_ms();
             Ok(lock(&self.nodes).list(now_ms))
+        })
+    }
+
+    fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let now_ms = self.now_ms();
+            lock(&self.nodes).revoke(&revocation, now_ms)
+        })
+    }
+
+    fn revocations(&self) -> BoxFuture<'_, Result<Vec<Revocation>, StoreError>> {
+        Box::pin(async move {
+            let now_ms = self.now_ms();
+            Ok(lock(&self.nodes).revocations(now_ms))
         })
     }
 

@@ -6,33 +6,31 @@ use sparkway_protocol::{CloseReason, Epoch, MessageId, NodeId, SessionId, UserId
 
 use super::hasher::{QuickMap, Seed};
 use super::nodes::Nodes;
+use super::outbox::Events;
 use crate::{
-    Claim, ClaimError, Claimed, Control, Detach, Expired, Open, Opened, Remember, SessionRecord,
-    WriteError,
+    Claim, ClaimError, Claimed, Detach, Expired, Happened, OnlyOne, Open, Opened, Remember,
+    SessionRecord, WriteError,
 };
-
-/// How long a session that was removed in favour of another one stays fenced: its owner must not
-/// take the missing record for one that the store lost, and write it again.
-const REMOVED_MS: u64 = 3_600_000;
 
 /// Everything of a partition that is about sessions.
 #[derive(Clone, Debug)]
 pub(super) struct Sessions {
-    kept: QuickMap<SessionId, Kept>,
-    users: QuickMap<UserId, BTreeSet<SessionId>>,
+    pub(super) kept: QuickMap<SessionId, Kept>,
+    pub(super) users: QuickMap<UserId, BTreeSet<SessionId>>,
     /// Attached sessions by owner; ordered, so that a sweep is repeatable in simulation.
-    owned: BTreeMap<NodeId, BTreeSet<SessionId>>,
-    deadlines: BTreeSet<(u64, SessionId)>,
-    removed: QuickMap<SessionId, u64>,
-    removed_order: VecDeque<(u64, SessionId)>,
+    pub(super) owned: BTreeMap<NodeId, BTreeSet<SessionId>>,
+    pub(super) deadlines: BTreeSet<(u64, SessionId)>,
+    pub(super) removed: QuickMap<SessionId, u64>,
+    pub(super) removed_order: VecDeque<(u64, SessionId)>,
+    pub(super) events: Events,
 }
 
 #[derive(Clone, Debug)]
-struct Kept {
-    record: SessionRecord,
+pub(super) struct Kept {
+    pub(super) record: SessionRecord,
     deadline_ms: Option<u64>,
     /// It is detached only because its owner's lease ran out: the owner may still serve it.
-    is_orphan: bool,
+    pub(super) is_orphan: bool,
     /// The claim that made the owner, so that its repeat is recognised.
     claim: Option<LastClaim>,
 }
@@ -52,6 +50,7 @@ impl Sessions {
             deadlines: BTreeSet::new(),
             removed: QuickMap::with_hasher(seed),
             removed_order: VecDeque::new(),
+            events: Events::default(),
         }
     }
 
@@ -61,13 +60,18 @@ impl Sessions {
         let mut record = open.record;
         record.epoch = epoch;
         let mut removed = Vec::new();
-        if open.only_one
+        if open.only_one != OnlyOne::No
             && let Some(user) = &record.user
         {
+            let ends = |other: &SessionId| {
+                let format = self.kept.get(other).map(|kept| kept.record.format);
+                *other != record.session
+                    && (open.only_one == OnlyOne::OfUser || format == Some(record.format))
+            };
             let others = self.users.get(user).into_iter().flatten().copied();
-            removed = others.filter(|&other| other != record.session).collect();
+            removed = others.filter(ends).collect();
             for &other in &removed {
-                self.remove_for_another(other, now_ms, nodes);
+                self.remove_for_another(other, CloseReason::Superseded, now_ms, nodes);
             }
         }
         // A repeated open must not take a session back that was claimed in between.
@@ -76,6 +80,11 @@ impl Sessions {
             .get(&record.session)
             .is_some_and(|kept| kept.record.epoch > epoch);
         if !is_claimed {
+            if !self.kept.contains_key(&record.session) {
+                let (session, user) = (record.session, record.user.as_ref());
+                let kind = Happened::SessionOpened;
+                self.events.add(kind, session, user, now_ms);
+            }
             self.put(record);
         }
         Opened { epoch, removed }
@@ -121,11 +130,7 @@ impl Sessions {
         }
         self.disown(&before, claim.session);
         if was_attached || was_orphan {
-            let control = Control::Superseded {
-                session: claim.session,
-                epoch: record.epoch,
-            };
-            nodes.tell(&before, &control);
+            nodes.tell_superseded(&before, claim.session, record.epoch);
         }
         self.own(claim.node, claim.session);
         Ok(Claimed {
@@ -172,7 +177,11 @@ impl Sessions {
         Ok(())
     }
 
-    pub(super) fn restore(&mut self, mut record: SessionRecord) -> Result<Epoch, WriteError> {
+    pub(super) fn restore(
+        &mut self,
+        mut record: SessionRecord,
+        nodes: &Nodes,
+    ) -> Result<Epoch, WriteError> {
         let raised = Epoch(record.epoch.0 + 1);
         if self.removed.contains_key(&record.session) {
             return Err(WriteError::Fenced);
@@ -186,6 +195,9 @@ impl Sessions {
             }
             if kept.record.epoch >= record.epoch {
                 return Err(WriteError::Fenced);
+            }
+            if kept.record.owner != record.owner {
+                nodes.tell_superseded(&kept.record.owner, record.session, raised);
             }
         }
         record.epoch = raised;
@@ -201,10 +213,15 @@ impl Sessions {
         Ok(())
     }
 
-    pub(super) fn end(&mut self, session: SessionId, epoch: Epoch) -> Result<(), WriteError> {
+    pub(super) fn end(
+        &mut self,
+        session: SessionId,
+        epoch: Epoch,
+        now_ms: u64,
+    ) -> Result<(), WriteError> {
         match self.check(session, epoch) {
             Ok(()) => {
-                self.take(session);
+                self.close(session, now_ms);
                 Ok(())
             }
             Err(WriteError::Gone) if !self.kept.contains_key(&session) => Ok(()),
@@ -247,6 +264,8 @@ impl Sessions {
                     return None;
                 }
                 let record = self.take(session)?.record;
+                let kind = Happened::SessionExpired;
+                self.events.add(kind, session, record.user.as_ref(), now_ms);
                 let left = record
                     .user
                     .as_ref()
@@ -292,28 +311,6 @@ impl Sessions {
         lives
     }
 
-    fn remove_for_another(&mut self, session: SessionId, now_ms: u64, nodes: &Nodes) {
-        let Some(kept) = self.take(session) else {
-            return;
-        };
-        self.removed.insert(session, now_ms);
-        self.removed_order.push_back((now_ms, session));
-        if kept.record.attached || kept.is_orphan {
-            let reason = CloseReason::Superseded;
-            nodes.tell(&kept.record.owner, &Control::Close { session, reason });
-        }
-    }
-
-    fn forget_removed(&mut self, now_ms: u64) {
-        while let Some(&(at_ms, session)) = self.removed_order.front() {
-            if at_ms.saturating_add(REMOVED_MS) > now_ms {
-                break;
-            }
-            self.removed_order.pop_front();
-            self.removed.remove(&session);
-        }
-    }
-
     /// Writes a record as attached to its owner, in place of any other.
     fn put(&mut self, mut record: SessionRecord) {
         let session = record.session;
@@ -332,6 +329,15 @@ impl Sessions {
                 claim: None,
             },
         );
+    }
+
+    /// Removes a session that is over.
+    pub(super) fn close(&mut self, session: SessionId, now_ms: u64) -> Option<Kept> {
+        let kept = self.take(session)?;
+        let user = kept.record.user.as_ref();
+        let kind = Happened::SessionClosed;
+        self.events.add(kind, session, user, now_ms);
+        Some(kept)
     }
 
     /// Removes a record and all that points to it.

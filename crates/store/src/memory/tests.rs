@@ -9,7 +9,7 @@ use sparkway_protocol::{Durability, Entry, Format, Payload, UserId};
 
 use super::*;
 use crate::feed::{FEED_EVENTS, FeedRequest};
-use crate::{FeedEvent, Retention};
+use crate::{FeedEvent, OnlyOne, Retention};
 
 const P0: Partition = match Partition::new(0) {
     Some(partition) => partition,
@@ -42,6 +42,7 @@ fn message(name: &str) -> Append {
         exclude_origin: false,
         digest: rand::random(),
         fence: None,
+        trace: None,
         durability: Durability::Stored,
         retention: Retention {
             entries: 100_000,
@@ -347,7 +348,7 @@ async fn topics_and_sessions_of_other_partitions_are_refused() {
     assert_eq!(store.restore(record.clone()).await, Err(WriteError::Gone));
     let open = Open {
         record,
-        only_one: false,
+        only_one: OnlyOne::No,
     };
     let refused = store.open(open).await;
     assert!(matches!(refused, Err(StoreError::Layout(_))));
@@ -376,7 +377,7 @@ async fn removed_session_is_forgotten_in_the_end() {
     for record in [first.clone(), second.clone()] {
         let open = Open {
             record,
-            only_one: true,
+            only_one: OnlyOne::OfUser,
         };
         store.open(open).await.unwrap();
     }
@@ -388,6 +389,7 @@ async fn removed_session_is_forgotten_in_the_end() {
     let nothing = Remember::nothing(first.session, epoch);
     assert_eq!(store.remember(nothing).await, Err(WriteError::Gone));
     assert!(lock(&store.cells[0].sessions).is_empty());
+    assert!(lock(&store.cells[0].members).is_empty());
 }
 
 #[tokio::test]

@@ -51,6 +51,12 @@ impl TopicLog {
         }
     }
 
+    /// Drops entries up to an id.
+    pub(super) fn trim_until(&mut self, until: MessageId) {
+        let gone = self.entries.partition_point(|entry| entry.id <= until);
+        self.entries.drain(..gone);
+    }
+
     /// Gives back the room of a log in which nothing happened for its age.
     pub(super) fn shrink(&mut self) {
         if self.entries.is_empty() {

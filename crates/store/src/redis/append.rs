@@ -16,6 +16,7 @@ use super::link::Live;
 use super::reply::{bytes_of, id_of, list_of, number_of, only};
 use super::router::{Lane, Repeat};
 use super::{codec, fault, scripts};
+use crate::planted::Defect;
 use crate::{Append, Appended, Retention, StoreError, WriteError};
 
 /// WAIT may take the command deadline divided by this.
@@ -152,15 +153,19 @@ impl<'a> Batch<'a> {
                 .map(|(session, _)| keys.session(*session)),
         );
         let mut call = scripts::APPEND.call(&names);
-        call.arg(&*live.run_id)
-            .arg(partition.get())
-            .arg(backend.floor(partition).get())
-            .arg(backend.bucket_ms)
-            .arg(base)
-            .arg(expiring)
-            .arg(backend.publish_word())
-            .arg(self.topics.len())
-            .arg(self.fences.len());
+        call.arg(if Defect::NoGeneration.is_planted() {
+            "-"
+        } else {
+            &live.run_id
+        })
+        .arg(partition.get())
+        .arg(backend.floor(partition).get())
+        .arg(backend.bucket_ms)
+        .arg(base)
+        .arg(expiring)
+        .arg(backend.publish_word())
+        .arg(self.topics.len())
+        .arg(self.fences.len());
         for (topic, retention) in &self.topics {
             call.arg(keys.channel(partition, topic))
                 .arg(retention.entries.max(1))

@@ -37,6 +37,8 @@ pub(super) struct Backend {
     pub(super) bucket_ms: u64,
     /// Names this sweeper among all nodes.
     pub(super) sweeper: u64,
+    /// Whether events are kept.
+    pub(super) keeping: super::outbox::Keeping,
     known: Vec<Known>,
     slots: Vec<u16>,
 }
@@ -62,6 +64,7 @@ impl Backend {
             known: layout.iter().map(|_| Known::default()).collect(),
             bucket_ms: u64::try_from(settled.window.as_millis()).map_or(u64::MAX, |ms| ms.max(1)),
             sweeper: rand::random(),
+            keeping: super::outbox::Keeping::default(),
             keys: settled.keys,
             router,
             layout,

@@ -6,21 +6,24 @@
 //! ```text
 //! kept       "E" id " " prev " " meta-length(1) meta from-length(1) from data
 //! ephemeral  "e"                 meta-length(1) meta from-length(1) from data
-//! meta       flags(1) [session(16)]     flags: bits 0-1 encoding, 2 exclude origin, 3 has session
+//! presence   "J" user | "L" user        somebody came, left
+//! meta       flags(1) [session(16)] [trace(25)]
+//!            flags: bits 0-1 encoding, 2 exclude origin, 3 has session, 4 has trace
 //! ```
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use sparkway_protocol::{
-    CloseReason, Encoding, Entry, Ephemeral, Epoch, MessageId, Payload, SessionId, TopicName,
-    UserId,
+    CloseReason, Encoding, Entry, Ephemeral, Epoch, MessageId, Payload, PresenceChange, SessionId,
+    TopicName, TraceContext, UserId, trace,
 };
 
-use crate::{Append, Control};
+use crate::{Append, Control, Revocation};
 
 const EXCLUDE_ORIGIN: u8 = 0b0100;
 const HAS_ORIGIN: u8 = 0b1000;
+const HAS_TRACE: u8 = 0b1_0000;
 
 /// A channel message, taken apart. Its topic is named by the channel.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub(super) enum Announcement {
     Kept(Arc<Entry>),
     /// Something that does not.
     Ephemeral(Arc<Ephemeral>),
+    /// Somebody came or left.
+    Presence(Arc<PresenceChange>),
 }
 
 const fn encoding_bits(encoding: Encoding) -> u8 {
@@ -49,42 +54,86 @@ const fn encoding_of(flags: u8) -> Encoding {
     }
 }
 
-fn meta(encoding: Encoding, origin: Option<SessionId>, exclude_origin: bool) -> Vec<u8> {
-    let mut flags = encoding_bits(encoding);
-    if exclude_origin {
-        flags |= EXCLUDE_ORIGIN;
+/// What a message is besides its payload and its sender.
+#[derive(Clone, Copy, Debug)]
+struct Meta {
+    encoding: Encoding,
+    origin: Option<SessionId>,
+    exclude_origin: bool,
+    trace: Option<TraceContext>,
+}
+
+impl Meta {
+    fn to_bytes(self) -> Vec<u8> {
+        let mut flags = encoding_bits(self.encoding);
+        for (is_set, flag) in [
+            (self.exclude_origin, EXCLUDE_ORIGIN),
+            (self.origin.is_some(), HAS_ORIGIN),
+            (self.trace.is_some(), HAS_TRACE),
+        ] {
+            if is_set {
+                flags |= flag;
+            }
+        }
+        let mut bytes = Vec::with_capacity(1 + 16 + trace::BYTES);
+        bytes.push(flags);
+        if let Some(session) = self.origin {
+            bytes.extend_from_slice(session.as_bytes());
+        }
+        if let Some(trace) = self.trace {
+            bytes.extend_from_slice(&trace.to_bytes());
+        }
+        bytes
     }
-    let mut meta = Vec::with_capacity(17);
-    if let Some(session) = origin {
-        meta.push(flags | HAS_ORIGIN);
-        meta.extend_from_slice(session.as_bytes());
-    } else {
-        meta.push(flags);
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (&flags, mut rest) = bytes.split_first()?;
+        let mut origin = None;
+        if flags & HAS_ORIGIN != 0 {
+            let (session, behind) = rest.split_first_chunk::<16>()?;
+            origin = Some(SessionId::from_bytes(*session)?);
+            rest = behind;
+        }
+        let mut trace = None;
+        if flags & HAS_TRACE != 0 {
+            let (context, behind) = rest.split_at_checked(trace::BYTES)?;
+            trace = TraceContext::from_bytes(context);
+            rest = behind;
+        }
+        rest.is_empty().then_some(Self {
+            encoding: encoding_of(flags),
+            origin,
+            exclude_origin: flags & EXCLUDE_ORIGIN != 0,
+            trace,
+        })
     }
-    meta
 }
 
 /// The `meta` field of a message to append.
 pub(super) fn append_meta(message: &Append) -> Vec<u8> {
-    meta(
-        message.payload.encoding,
-        message.origin,
-        message.exclude_origin,
-    )
+    Meta {
+        encoding: message.payload.encoding,
+        origin: message.origin,
+        exclude_origin: message.exclude_origin,
+        trace: message.trace,
+    }
+    .to_bytes()
 }
 
 /// A whole ephemeral announcement.
 pub(super) fn ephemeral(message: &Ephemeral) -> Vec<u8> {
-    let meta = meta(
-        message.payload.encoding,
-        message.origin,
-        message.exclude_origin,
-    );
+    let meta = Meta {
+        encoding: message.payload.encoding,
+        origin: message.origin,
+        exclude_origin: message.exclude_origin,
+        trace: None,
+    }
+    .to_bytes();
     let from = message.from.as_ref().map_or("", UserId::as_str);
     let mut out = Vec::with_capacity(3 + meta.len() + from.len() + message.payload.bytes.len());
     out.push(b'e');
     for part in [meta.as_slice(), from.as_bytes()] {
-        // Both are short by construction: 17 and 128 bytes at the most.
+        // Both are short by construction: 42 and 128 bytes at the most.
         out.push(u8::try_from(part.len()).unwrap_or(u8::MAX));
         out.extend_from_slice(part);
     }
@@ -96,26 +145,23 @@ struct Body {
     from: Option<UserId>,
     origin: Option<SessionId>,
     exclude_origin: bool,
+    trace: Option<Box<TraceContext>>,
     payload: Payload,
 }
 
 fn body(meta: &[u8], from: &[u8], data: Bytes) -> Option<Body> {
-    let (&flags, session) = meta.split_first()?;
-    let origin = if flags & HAS_ORIGIN == 0 {
-        None
-    } else {
-        Some(SessionId::from_bytes(session.try_into().ok()?)?)
-    };
+    let meta = Meta::from_bytes(meta)?;
     let from = match from {
         [] => None,
         bytes => Some(UserId::parse(std::str::from_utf8(bytes).ok()?).ok()?),
     };
     Some(Body {
         from,
-        origin,
-        exclude_origin: flags & EXCLUDE_ORIGIN != 0,
+        origin: meta.origin,
+        exclude_origin: meta.exclude_origin,
+        trace: meta.trace.map(Box::new),
         payload: Payload {
-            encoding: encoding_of(flags),
+            encoding: meta.encoding,
             bytes: data,
         },
     })
@@ -146,6 +192,13 @@ pub(super) fn announcement(topic: &TopicName, bytes: &[u8]) -> Option<Announceme
             (Some((id_of(id)?, id_of(prev)?)), rest)
         }
         b'e' => (None, rest),
+        b'J' | b'L' => {
+            return Some(Announcement::Presence(Arc::new(PresenceChange {
+                topic: topic.clone(),
+                user: UserId::parse(std::str::from_utf8(rest).ok()?).ok()?,
+                present: kind == b'J',
+            })));
+        }
         _ => return None,
     };
     let (meta, rest) = counted(rest)?;
@@ -160,6 +213,7 @@ pub(super) fn announcement(topic: &TopicName, bytes: &[u8]) -> Option<Announceme
             from: body.from,
             origin: body.origin,
             exclude_origin: body.exclude_origin,
+            trace: body.trace,
             payload: body.payload,
         })),
         None => Announcement::Ephemeral(Arc::new(Ephemeral {
@@ -181,7 +235,7 @@ pub(super) struct Fields {
     pub(super) data: Vec<u8>,
     /// User id, or empty.
     pub(super) from: Vec<u8>,
-    /// Flags and session.
+    /// Flags, session, trace.
     pub(super) meta: Vec<u8>,
 }
 
@@ -196,6 +250,7 @@ pub(super) fn entry(topic: &TopicName, stream_id: &[u8], fields: Fields) -> Opti
         from: body.from,
         origin: body.origin,
         exclude_origin: body.exclude_origin,
+        trace: body.trace,
         payload: body.payload,
     })
 }
@@ -205,9 +260,79 @@ pub(super) fn close_stem(reason: CloseReason) -> String {
     format!("c:{}:{}:", reason.code(), reason.text())
 }
 
-/// Takes a control message apart: `s:EPOCH:SESSION` or `c:CODE:TEXT:SESSION`.
+/// What a backend or an operator wants done.
+fn by_backend(text: &str) -> Option<Control> {
+    let (kind, rest) = text.split_once(':')?;
+    match kind {
+        "g" => Some(Control::Drain { go: rest == "1" }),
+        "t" => {
+            let (until, topic) = rest.split_once(':')?;
+            Some(Control::Trimmed {
+                topic: TopicName::parse(topic).ok()?,
+                until: MessageId::parse(until)?,
+            })
+        }
+        "d" => {
+            let mut words = rest.split(' ');
+            let session = SessionId::parse(words.next()?)?;
+            let topics = words.map(|word| TopicName::parse(word).ok());
+            let topics = topics.collect::<Option<_>>()?;
+            Some(Control::Delist { session, topics })
+        }
+        "e" => {
+            let mut words = rest.split(' ');
+            let session = SessionId::parse(words.next()?)?;
+            let mut topics = Vec::new();
+            while let Some(after) = words.next() {
+                let topic = TopicName::parse(words.next()?).ok()?;
+                topics.push((topic, MessageId::parse(after)?));
+            }
+            Some(Control::Enlist { session, topics })
+        }
+        _ => None,
+    }
+}
+
+/// A control message as it is published.
+pub(super) fn control_text(control: &Control) -> String {
+    match control {
+        Control::Superseded { session, epoch } => format!("s:{}:{session}", epoch.0),
+        Control::Close { session, reason } => format!("{}{session}", close_stem(*reason)),
+        Control::Revoked(revocation) => format!("r:{}:{}", revocation.until_ms, revocation.what),
+        Control::Enlist { session, topics } => {
+            let topics = topics
+                .iter()
+                .map(|(topic, after)| format!(" {after} {topic}"));
+            format!("e:{session}{}", topics.collect::<String>())
+        }
+        Control::Delist { session, topics } => {
+            let topics = topics.iter().map(|topic| format!(" {topic}"));
+            format!("d:{session}{}", topics.collect::<String>())
+        }
+        Control::Trimmed { topic, until } => format!("t:{until}:{topic}"),
+        Control::Drain { go } => format!("g:{}", u8::from(*go)),
+        // Only ever said by this side of the channel.
+        Control::Restored => String::new(),
+    }
+}
+
+/// Takes a control message apart: `s:EPOCH:SESSION`, `c:CODE:TEXT:SESSION`, `r:UNTIL:WHAT`,
+/// `e:SESSION( ID TOPIC)…`, `d:SESSION( TOPIC)…`, `t:ID:TOPIC` or `g:0` and `g:1`. A topic has no
+/// white space.
 pub(super) fn control(bytes: &[u8]) -> Option<Control> {
     let text = std::str::from_utf8(bytes).ok()?;
+    if let Some((until_ms, what)) = text
+        .strip_prefix("r:")
+        .and_then(|rest| rest.split_once(':'))
+    {
+        return Some(Control::Revoked(Revocation {
+            what: what.into(),
+            until_ms: until_ms.parse().ok()?,
+        }));
+    }
+    if let Some(control) = by_backend(text) {
+        return Some(control);
+    }
     let (head, session) = text.rsplit_once(':')?;
     let session = SessionId::parse(session)?;
     if let Some(epoch) = head.strip_prefix("s:") {
@@ -221,6 +346,12 @@ pub(super) fn control(bytes: &[u8]) -> Option<Control> {
         .copied()
         .find(|reason| reason.code() == code && reason.text() == wording)?;
     Some(Control::Close { session, reason })
+}
+
+/// The topic that a channel is named after.
+pub(super) fn name_in<'a>(channel: &'a [u8], stem: &str) -> Option<&'a str> {
+    let name = channel.strip_prefix(stem.as_bytes())?;
+    std::str::from_utf8(name).ok()
 }
 
 #[cfg(test)]
@@ -271,9 +402,16 @@ mod tests {
 
     #[test]
     fn kept_announcement_reads_as_the_stream_entry_does() {
-        let meta = meta(Encoding::Text, Some(session()), false);
+        let trace = TraceContext::new([1; 16], [2; 8], true);
+        let meta = Meta {
+            encoding: Encoding::Text,
+            origin: Some(session()),
+            exclude_origin: false,
+            trace,
+        }
+        .to_bytes();
         let mut sent = b"E9007199254740991 16 ".to_vec();
-        sent.push(17);
+        sent.push(42);
         sent.extend_from_slice(&meta);
         sent.extend_from_slice(b"\x03adahello world");
         let fields = Fields {
@@ -283,10 +421,25 @@ mod tests {
             meta,
         };
         let stored = entry(&topic(), b"9007199254740991-0", fields).unwrap();
+        assert_eq!(stored.trace.as_deref(), trace.as_ref());
         assert_eq!(
             announcement(&topic(), &sent),
             Some(Announcement::Kept(Arc::new(stored)))
         );
+    }
+
+    #[test]
+    fn who_came_and_who_left_is_read() {
+        for (bytes, present) in [(&b"Jada"[..], true), (b"Lada", false)] {
+            let change = PresenceChange {
+                topic: topic(),
+                user: UserId::parse("ada").unwrap(),
+                present,
+            };
+            let got = announcement(&topic(), bytes);
+            assert_eq!(got, Some(Announcement::Presence(Arc::new(change))));
+        }
+        assert_eq!(announcement(&topic(), b"J"), None);
     }
 
     #[test]
@@ -311,13 +464,12 @@ mod tests {
     fn every_close_reason_survives_the_control_channel() {
         for &reason in CloseReason::ALL {
             let text = format!("{}{}", close_stem(reason), session());
-            assert_eq!(
-                control(text.as_bytes()),
-                Some(Control::Close {
-                    session: session(),
-                    reason
-                })
-            );
+            let close = Control::Close {
+                session: session(),
+                reason,
+            };
+            assert_eq!(text, control_text(&close));
+            assert_eq!(control(text.as_bytes()), Some(close));
         }
         let text = format!("s:12:{}", session());
         let epoch = Epoch(12);
@@ -329,5 +481,22 @@ mod tests {
             })
         );
         assert_eq!(control(b"s:12:nobody"), None);
+        let topic = TopicName::parse("a:b").unwrap();
+        let id = MessageId::new(77).unwrap();
+        for one in [
+            Control::Enlist {
+                session: session(),
+                topics: vec![(topic.clone(), id), (topic.clone(), MessageId::ZERO)],
+            },
+            Control::Delist {
+                session: session(),
+                topics: vec![topic.clone()],
+            },
+            Control::Trimmed { topic, until: id },
+            Control::Drain { go: true },
+            Control::Drain { go: false },
+        ] {
+            assert_eq!(control(control_text(&one).as_bytes()), Some(one));
+        }
     }
 }

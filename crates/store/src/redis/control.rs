@@ -9,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::backend::Backend;
 use super::codec;
 use super::link::backoff;
+use super::meter::LinkGauge;
 use super::subscriber::{PING_INTERVAL, Said, Subscriber};
 use crate::{Control, StoreError};
 
@@ -18,7 +19,8 @@ const CONTROLS: usize = 1024;
 /// Listens for as long as the receiver lives.
 pub(super) fn listen(backend: Arc<Backend>, node: &NodeId) -> mpsc::Receiver<Control> {
     let (sender, receiver) = mpsc::channel(CONTROLS);
-    let channel = backend.keys.control(node);
+    let channels = [backend.keys.control(node), backend.keys.revocations()];
+    let gauge = LinkGauge::of_feed(&backend);
     tokio::spawn(async move {
         let mut failures = 0;
         while !sender.is_closed() {
@@ -29,7 +31,7 @@ pub(super) fn listen(backend: Arc<Backend>, node: &NodeId) -> mpsc::Receiver<Con
             }
             let served = tokio::select! {
                 () = sender.closed() => return,
-                served = serve(&backend, &channel, &sender, &mut failures) => served,
+                served = serve((&backend, &gauge), &channels, &sender, &mut failures) => served,
             };
             if let Err(error) = served {
                 failures += 1;
@@ -43,15 +45,16 @@ pub(super) fn listen(backend: Arc<Backend>, node: &NodeId) -> mpsc::Receiver<Con
 }
 
 async fn serve(
-    backend: &Arc<Backend>,
-    channel: &str,
+    (backend, gauge): (&Arc<Backend>, &Arc<LinkGauge>),
+    channels: &[String],
     sender: &mpsc::Sender<Control>,
     failures: &mut u32,
 ) -> Result<(), StoreError> {
     // On a cluster a plain channel is heard on every node: any master will do.
-    let mut subscriber = Subscriber::connect(backend, Partition::default(), false).await?;
-    subscriber.subscribe(&[channel.to_owned()]);
+    let mut subscriber = Subscriber::connect(backend, Partition::default(), false, gauge).await?;
+    subscriber.subscribe(channels);
     subscriber.flush().await?;
+    let mut unconfirmed = channels.len();
     let mut ticks = interval(PING_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -67,7 +70,13 @@ async fn serve(
                     }
                 }
                 Said::Announced(None) => tracing::warn!("control message is not understood"),
-                Said::Confirmed => *failures = 0,
+                Said::Confirmed => {
+                    *failures = 0;
+                    unconfirmed = unconfirmed.saturating_sub(1);
+                    if unconfirmed == 0 && sender.send(Control::Restored).await.is_err() {
+                        return Ok(());
+                    }
+                }
                 Said::Left(_) => return Err(StoreError::Unavailable("unsubscribed by the server")),
                 Said::Refused(error) => {
                     tracing::warn!(error, "control channel was refused");

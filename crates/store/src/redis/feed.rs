@@ -9,14 +9,16 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::backend::Backend;
-use super::codec::{Announcement, announcement};
+use super::codec::{Announcement, announcement, name_in};
 use super::following::{CHUNK, Following, Work};
 use super::link::backoff;
+use super::meter::LinkGauge;
 use super::read::read_hole;
 use super::reply::id_of;
 use super::scripts;
 use super::subscriber::{Asked, PING_INTERVAL, Said, Subscriber};
 use crate::feed::{FEED_EVENTS, FeedRequest};
+use crate::planted::Defect;
 use crate::{Feed, FeedEvent, FeedHandle, Hole, StoreError};
 
 /// Requests that wait.
@@ -36,6 +38,7 @@ pub(super) fn open(backend: Arc<Backend>, partition: Partition) -> Feed {
     if backend.has(partition) {
         let task = Task {
             stem: backend.keys.channel_stem(partition),
+            gauge: LinkGauge::of_feed(&backend),
             backend,
             partition,
             requests: Some(requests),
@@ -69,6 +72,7 @@ struct Task {
     backend: Arc<Backend>,
     partition: Partition,
     stem: String,
+    gauge: Arc<LinkGauge>,
     /// `None` once nobody can ask any more.
     requests: Option<mpsc::Receiver<FeedRequest>>,
     events: mpsc::Sender<FeedEvent>,
@@ -105,14 +109,14 @@ impl Task {
 
     /// Makes a connection, and takes requests meanwhile.
     async fn connect(&mut self, failures: u32) -> Result<Subscriber, Stop> {
-        let backend = Arc::clone(&self.backend);
+        let (backend, gauge) = (Arc::clone(&self.backend), Arc::clone(&self.gauge));
         let partition = self.partition;
         let connecting = async move {
             if failures > 0 {
                 sleep(backoff(failures)).await;
                 backend.router.refresh(Duration::from_millis(100)).await;
             }
-            Subscriber::connect(&backend, partition, backend.router.is_cluster()).await
+            Subscriber::connect(&backend, partition, backend.router.is_cluster(), &gauge).await
         };
         tokio::pin!(connecting);
         let events = self.events.clone();
@@ -204,7 +208,10 @@ impl Task {
         let number = partition.get().to_string();
         let floor = self.backend.floor(partition).to_string();
         let seen = self.seen.to_string();
-        let run_id = subscriber.run_id.clone();
+        let mut run_id = subscriber.run_id.clone();
+        if Defect::NoGeneration.is_planted() {
+            run_id = "-".into();
+        }
         let words = [
             "EVAL",
             scripts::GENERATION.text(),
@@ -255,9 +262,19 @@ impl Task {
         subscriber: &mut Subscriber,
         request: FeedRequest,
     ) -> Result<(), Stop> {
+        if request == FeedRequest::Renew {
+            return Err(StoreError::Unavailable("its reader hears nothing").into());
+        }
         for work in self.following.note(request) {
             match work {
                 Work::Subscribe(topics) => {
+                    if Defect::NoBarrier.is_planted() {
+                        self.ask_tips(subscriber, &topics);
+                        subscriber.flush().await?;
+                        sleep(Duration::from_millis(rand::random_range(0..60))).await;
+                        subscriber.subscribe(&self.channels(&topics));
+                        continue;
+                    }
                     subscriber.subscribe(&self.channels(&topics));
                     self.ask_tips(subscriber, &topics);
                 }
@@ -301,6 +318,9 @@ impl Task {
                 }
                 Some(Said::Announced(Some(Announcement::Ephemeral(message)))) => {
                     self.tell(FeedEvent::Ephemeral(message)).await?;
+                }
+                Some(Said::Announced(Some(Announcement::Presence(change)))) => {
+                    self.tell(FeedEvent::Presence(change)).await?;
                 }
                 Some(Said::Left(channel)) => {
                     let name = name_in(&channel, &self.stem).unwrap_or_default();
@@ -357,12 +377,6 @@ impl Task {
     async fn tell(&self, event: FeedEvent) -> Result<(), Stop> {
         self.events.send(event).await.map_err(|_| Stop::Unread)
     }
-}
-
-/// The topic that a channel is named after.
-fn name_in<'a>(channel: &'a [u8], stem: &str) -> Option<&'a str> {
-    let name = channel.strip_prefix(stem.as_bytes())?;
-    std::str::from_utf8(name).ok()
 }
 
 fn refused(error: &str) -> StoreError {

@@ -17,6 +17,7 @@ use crate::{Remember, SessionRecord, Subscription};
 
 const ECHO: u8 = 1;
 const PRESENCE: u8 = 2;
+const BY_BACKEND: u8 = 4;
 
 /// Field, value, field, value.
 pub(super) type Pairs = Vec<Vec<u8>>;
@@ -56,6 +57,9 @@ fn add_subscriptions(pairs: &mut Pairs, subscriptions: &[Subscription]) {
         }
         if held.presence {
             flags |= PRESENCE;
+        }
+        if held.by_backend {
+            flags |= BY_BACKEND;
         }
         let value = format!("{} {flags}", held.start);
         pair(pairs, &topic_field(&held.topic), value);
@@ -160,5 +164,6 @@ fn subscription(topic: &str, value: &str) -> Option<Subscription> {
         start: MessageId::parse(start)?,
         echo: flags & ECHO != 0,
         presence: flags & PRESENCE != 0,
+        by_backend: flags & BY_BACKEND != 0,
     })
 }

@@ -52,6 +52,8 @@ impl Following {
                 }
                 chunked(&topics, Work::Subscribe)
             }
+            // While there is no connection, the next one is new anyway.
+            FeedRequest::Renew => Vec::new(),
             FeedRequest::Forget(mut topics) => {
                 topics.retain(|topic| self.topics.remove(topic).is_some());
                 for topic in &topics {

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | `cfg` | hash: the layout and the cluster key | never |
 //! | `nodes` | hash: node to lease end and load | ten leases after the last renewal |
+//! | `revoked` | sorted set: revocation by its end | with its last one |
 //! | `clock` `gen` | string: newest id; run id of the server that gave it | never |
 //! | `holes` | list: `S:F`, newest 16 | never |
 //! | `log:` | stream: `prev` `data` `from` `meta` | after the retention age without a publish |
@@ -18,6 +19,16 @@
 //! | `node:` | set: sessions attached to a node | when it is swept empty |
 //! | `hosts` | set: nodes that have a `node:` key | when they are swept |
 //! | `detached` | sorted set: session by deadline | when they are swept |
+//! | `outbox` | stream: events that nobody was told yet: `k` kind `n` session `t` topic `u` user | never |
+//! | `outbox-turn` | string: the node that delivers them | with its turn |
+//! | `outbox-dead` | stream: events that were given up | never |
+//! | `pres:` | hash: session to epoch, node, user, when it went | with its last member |
+//! | `online:` | hash: user to his sessions in the topic | with its last member |
+//! | `seen:` | hash: user to when he was last there (`$` topics) | never |
+//! | `pnode:` | set: members with a connection of a node | when it is swept empty |
+//! | `phosts` | set: nodes that have a `pnode:` key | when they are swept |
+//! | `leaving` | sorted set: members without a connection by deadline | when they are swept |
+//! | `rec:` | hash: key to version and value of an application's record | never |
 //! | `swept:` | string: the last answer of one sweeper | ten minutes |
 
 use sparkway_protocol::{NodeId, Partition, Partitions, SessionId, TopicName, UserId};
@@ -88,6 +99,16 @@ impl Keys {
         format!("{}:ctl:{node}", self.prefix)
     }
 
+    /// `sw:revoked`: the revocations of tokens that are not over.
+    pub(super) fn revoked(&self) -> String {
+        format!("{}:revoked", self.prefix)
+    }
+
+    /// Channel `sw:revocations`: what was just revoked, for all nodes.
+    pub(super) fn revocations(&self) -> String {
+        format!("{}:revocations", self.prefix)
+    }
+
     /// `sw:ctl:`, for scripts that learn the node inside.
     pub(super) fn control_stem(&self) -> String {
         format!("{}:ctl:", self.prefix)
@@ -121,6 +142,11 @@ impl Keys {
     /// `sw:{ms3}:tip:room:1`: the newest id of a topic.
     pub(super) fn tip(&self, partition: Partition, topic: &TopicName) -> String {
         self.named(partition, "tip:", topic.as_str())
+    }
+
+    /// `sw:{ms3}:tip:`, what stands before the topic in the key of its tip.
+    pub(super) fn tip_stem(&self, partition: Partition) -> String {
+        self.own(partition, "tip:")
     }
 
     /// Channel `sw:{ms3}:ch:room:1`: the announcements of a topic.
@@ -166,6 +192,66 @@ impl Keys {
     /// `sw:{ms3}:detached`: sessions without a connection, by deadline.
     pub(super) fn detached(&self, partition: Partition) -> String {
         self.own(partition, "detached")
+    }
+
+    /// `sw:{ms3}:outbox`: events that nobody was told yet.
+    pub(super) fn outbox(&self, partition: Partition) -> String {
+        self.own(partition, "outbox")
+    }
+
+    /// `sw:{ms3}:outbox-turn`: the node that delivers them.
+    pub(super) fn outbox_turn(&self, partition: Partition) -> String {
+        self.own(partition, "outbox-turn")
+    }
+
+    /// `sw:{ms3}:outbox-dead`: events that were given up.
+    pub(super) fn outbox_dead(&self, partition: Partition) -> String {
+        self.own(partition, "outbox-dead")
+    }
+
+    /// `sw:{ms3}:rec:chat-users`: the records of a kind.
+    pub(super) fn records(&self, partition: Partition, kind: &str) -> String {
+        self.named(partition, "rec:", kind)
+    }
+
+    /// `sw:{ms3}:pres:`: in front of a topic, its members.
+    pub(super) fn members_stem(&self, partition: Partition) -> String {
+        self.own(partition, "pres:")
+    }
+
+    /// `sw:{ms3}:online:`: in front of a topic, the users in it.
+    pub(super) fn online_stem(&self, partition: Partition) -> String {
+        self.own(partition, "online:")
+    }
+
+    /// `sw:{ms3}:online:room:1`: the users in a topic.
+    pub(super) fn online(&self, partition: Partition, topic: &TopicName) -> String {
+        self.named(partition, "online:", topic.as_str())
+    }
+
+    /// `sw:{ms3}:seen:`: in front of a topic, when users were last in it.
+    pub(super) fn seen_stem(&self, partition: Partition) -> String {
+        self.own(partition, "seen:")
+    }
+
+    /// `sw:{ms3}:seen:$chat`: when users were last in a topic of the gateway.
+    pub(super) fn seen(&self, partition: Partition, topic: &TopicName) -> String {
+        self.named(partition, "seen:", topic.as_str())
+    }
+
+    /// `sw:{ms3}:pnode:`: in front of a node id, the members with a connection of that node.
+    pub(super) fn member_node_stem(&self, partition: Partition) -> String {
+        self.own(partition, "pnode:")
+    }
+
+    /// `sw:{ms3}:phosts`: the nodes that have members in this partition.
+    pub(super) fn member_hosts(&self, partition: Partition) -> String {
+        self.own(partition, "phosts")
+    }
+
+    /// `sw:{ms3}:leaving`: members without a connection, by deadline.
+    pub(super) fn leaving(&self, partition: Partition) -> String {
+        self.own(partition, "leaving")
     }
 
     /// `sw:{ms3}:swept:1f…`: what one sweeper was answered last, in case the answer got lost.

@@ -1,5 +1,7 @@
 //! Leases of nodes, and the sweep that follows when one runs out.
 
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
 use redis::{Value, cmd};
 use sparkway_protocol::{NodeId, Partition, SessionId, UserId};
 
@@ -26,7 +28,7 @@ impl Backend {
     /// See [`crate::Store::lease`].
     pub(super) async fn lease(&self, lease: NodeLease, lease_ms: u64) -> Result<(), StoreError> {
         let load = format!(
-            "{} {} {}",
+            "{} {} {} {lease_ms}",
             lease.connections,
             lease.spare_accepts_per_second,
             u8::from(lease.draining)
@@ -42,6 +44,24 @@ impl Backend {
             tracing::error!(%error, "layout of the store is not this node's any more");
         }
         Ok(())
+    }
+
+    /// See [`crate::Store::clock_offset`]. Half of the way there and back is taken for the way
+    /// there.
+    pub(super) async fn clock_offset(&self, partition: Partition) -> Result<f64, StoreError> {
+        let corrupt = || StoreError::Corrupt("TIME");
+        let (before, began) = (SystemTime::now(), Instant::now());
+        let answer = self.ask(Lane::Quick, partition, cmd("TIME")).await?;
+        let here = before + began.elapsed() / 2;
+        let here = here.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let answer = list_of(answer).ok_or_else(corrupt)?;
+        let mut parts = answer
+            .iter()
+            .map(text_of)
+            .map(|part| part?.parse::<f64>().ok());
+        let (seconds, micros) = (parts.next().flatten(), parts.next().flatten());
+        let there = seconds.zip(micros).ok_or_else(corrupt)?;
+        Ok(here.as_secs_f64() - there.0 - there.1 / 1e6)
     }
 
     /// See [`crate::Store::release`].
@@ -87,14 +107,17 @@ impl Backend {
         let hosts = hosts.iter().filter_map(text_of);
         let dead: Vec<&str> = hosts.filter(|node| !is_living(node)).collect();
 
-        let mut command = scripts::SWEEP.call(&[
-            self.keys.detached(partition),
-            self.keys.hosts(partition),
-            self.keys.swept(partition, self.sweeper),
-            self.keys.session_stem(partition),
-            self.keys.user_stem(partition),
-            self.keys.node_stem(partition),
-        ]);
+        let mut command = scripts::SWEEP.call(&self.with_outbox(
+            partition,
+            [
+                self.keys.detached(partition),
+                self.keys.hosts(partition),
+                self.keys.swept(partition, self.sweeper),
+                self.keys.session_stem(partition),
+                self.keys.user_stem(partition),
+                self.keys.node_stem(partition),
+            ],
+        ));
         command
             .arg(*sweeps)
             .arg(limit.clamp(1, SWEEP_MAX))

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::dial::Dialer;
 use super::fault::{self, Fault};
 use super::locate::Locator;
+use super::meter::LinkGauge;
 use super::reply::number_of;
 use super::scripts;
 use super::url::Address;
@@ -148,9 +149,9 @@ impl Drop for Link {
 
 impl Link {
     /// Starts the supervisor.
-    pub(super) fn start(dialer: Arc<Dialer>, locator: Locator) -> Arc<Self> {
+    pub(super) fn start(dialer: Arc<Dialer>, locator: Locator, gauge: LinkGauge) -> Arc<Self> {
         let (sender, live) = watch::channel(None);
-        let supervisor = tokio::spawn(supervise(dialer, locator, sender));
+        let supervisor = tokio::spawn(supervise(dialer, locator, sender, gauge));
         Arc::new(Self { live, supervisor })
     }
 
@@ -165,7 +166,12 @@ impl Link {
     }
 }
 
-async fn supervise(dialer: Arc<Dialer>, locator: Locator, state: watch::Sender<Option<Arc<Live>>>) {
+async fn supervise(
+    dialer: Arc<Dialer>,
+    locator: Locator,
+    state: watch::Sender<Option<Arc<Live>>>,
+    gauge: LinkGauge,
+) {
     let mut failures = 0_u32;
     while !state.is_closed() {
         match connect(&dialer, &locator).await {
@@ -175,7 +181,9 @@ async fn supervise(dialer: Arc<Dialer>, locator: Locator, state: watch::Sender<O
                 let live = Arc::new(live);
                 let weak = Arc::downgrade(&live);
                 state.send_replace(Some(live));
+                gauge.set(true);
                 let why = watch_over(&weak).await;
+                gauge.set(false);
                 state.send_replace(None);
                 tracing::warn!(%address, why, "connection to the store is gone");
             }

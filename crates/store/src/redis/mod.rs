@@ -21,6 +21,7 @@ mod cluster;
 mod codec;
 mod control;
 mod dial;
+mod directory;
 mod fault;
 mod feed;
 mod fields;
@@ -30,9 +31,14 @@ mod layout;
 mod lease;
 mod link;
 mod locate;
+mod meter;
+mod outbox;
+mod presence;
 mod read;
+mod records;
 mod reply;
 pub mod resp;
+mod revoke;
 mod router;
 mod scripts;
 mod session;
@@ -40,25 +46,34 @@ mod settings;
 mod subscriber;
 mod survey;
 mod url;
+mod walk;
 mod wire;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use redis::Pipeline;
+use sparkway_metrics::{RedisMetrics, RedisOp};
 use sparkway_protocol::{
-    Ephemeral, Epoch, MessageId, NodeId, Partition, Partitions, SessionId, TopicName,
+    Ephemeral, Epoch, MessageId, NodeId, Partition, Partitions, PresenceChange, SessionId,
+    TopicName, UserId,
 };
 use tokio::sync::mpsc;
 
+use crate::directory::Listed;
+use crate::presence::{Members, Move, Standing, Swept};
 use crate::record::Range;
+use crate::records::{Record, Records};
 use crate::{
     Append, Appended, BoxFuture, Claim, ClaimError, Claimed, Control, Detach, Expired, Feed, Hole,
-    NodeLease, Open, Opened, Page, Remember, SessionRecord, Store, StoreError, Want, WriteError,
+    NodeLease, Open, Opened, Page, Presence, Remember, Revocation, SessionRecord, Store,
+    StoreError, Want, WriteError,
 };
 use backend::{Backend, Settled};
 use dial::Dialer;
 use keys::Keys;
 use link::Live;
+use meter::named;
 use router::{Lane, Repeat, Router};
 
 pub use settings::{RedisSettings, SettingsError};
@@ -143,7 +158,84 @@ impl Backend {
     }
 }
 
+impl Presence for RedisStore {
+    fn move_members(
+        &self,
+        partition: Partition,
+        moves: Vec<Move>,
+    ) -> BoxFuture<'_, Result<Vec<PresenceChange>, StoreError>> {
+        Box::pin(async move {
+            let topics = moves.iter().map(|step| &step.topic);
+            self.backend.check_topics(partition, topics)?;
+            self.backend.move_members(partition, moves).await
+        })
+    }
+
+    fn members(
+        &self,
+        topic: TopicName,
+        after: Option<String>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Members, StoreError>> {
+        Box::pin(self.within(self.backend.members(topic, after, limit)))
+    }
+
+    fn standings(
+        &self,
+        topic: TopicName,
+        users: Vec<UserId>,
+    ) -> BoxFuture<'_, Result<Vec<Standing>, StoreError>> {
+        Box::pin(self.within(self.backend.standings(topic, users)))
+    }
+
+    fn sweep_members(
+        &self,
+        partition: Partition,
+        grace_ms: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Swept, StoreError>> {
+        Box::pin(self.within(self.backend.sweep_members(partition, grace_ms, limit)))
+    }
+}
+
+impl Records for RedisStore {
+    fn records(
+        &self,
+        kind: &'static str,
+        keys: Vec<String>,
+    ) -> BoxFuture<'_, Result<Vec<Option<Record>>, StoreError>> {
+        Box::pin(self.backend.find_records(kind, keys))
+    }
+
+    fn put_record(
+        &self,
+        kind: &'static str,
+        key: String,
+        value: Bytes,
+        version: u64,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.backend.put_record(kind, key, value, version))
+    }
+
+    fn record_page(
+        &self,
+        kind: &'static str,
+        after: Option<String>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Listed<(String, Record)>, StoreError>> {
+        Box::pin(self.within(self.backend.record_page(kind, after, limit)))
+    }
+}
+
 impl Store for RedisStore {
+    fn metrics(&self) -> Option<RedisMetrics> {
+        Some(self.backend.router.metrics().clone())
+    }
+
+    fn clock_offset(&self, partition: Partition) -> BoxFuture<'_, Result<f64, StoreError>> {
+        Box::pin(named(RedisOp::Clock, self.backend.clock_offset(partition)))
+    }
+
     fn partitions(&self) -> Partitions {
         self.backend.layout
     }
@@ -165,15 +257,15 @@ impl Store for RedisStore {
         partition: Partition,
         batch: Vec<Append>,
     ) -> BoxFuture<'_, Result<Vec<Result<Appended, WriteError>>, StoreError>> {
-        Box::pin(async move {
+        Box::pin(named(RedisOp::Append, async move {
             let topics = batch.iter().map(|message| &message.topic);
             self.backend.check_topics(partition, topics)?;
             self.within(self.backend.append(partition, batch)).await
-        })
+        }))
     }
 
     fn announce(&self, message: Ephemeral) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(self.backend.announce(message))
+        Box::pin(named(RedisOp::Announce, self.backend.announce(message)))
     }
 
     fn read(
@@ -182,48 +274,48 @@ impl Store for RedisStore {
         wants: Vec<Want>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Page>, StoreError>> {
-        Box::pin(async move {
+        Box::pin(named(RedisOp::Read, async move {
             let topics = wants.iter().map(|want| &want.topic);
             self.backend.check_topics(partition, topics)?;
             self.within(self.backend.read(partition, wants, limit))
                 .await
-        })
+        }))
     }
 
     fn history(&self, range: Range) -> BoxFuture<'_, Result<Page, StoreError>> {
-        Box::pin(self.backend.history(range))
+        Box::pin(named(RedisOp::History, self.backend.history(range)))
     }
 
     fn tip(&self, topic: TopicName) -> BoxFuture<'_, Result<MessageId, StoreError>> {
-        Box::pin(self.backend.tip(topic))
+        Box::pin(named(RedisOp::Tip, self.backend.tip(topic)))
     }
 
     fn clock(&self, partition: Partition) -> BoxFuture<'_, Result<MessageId, StoreError>> {
-        Box::pin(self.backend.clock(partition))
+        Box::pin(named(RedisOp::Clock, self.backend.clock(partition)))
     }
 
     fn holes(&self, partition: Partition) -> BoxFuture<'_, Result<Vec<Hole>, StoreError>> {
-        Box::pin(self.backend.holes(partition))
+        Box::pin(named(RedisOp::Holes, self.backend.holes(partition)))
     }
 
     fn open(&self, open: Open) -> BoxFuture<'_, Result<Opened, StoreError>> {
-        Box::pin(self.backend.open(open))
+        Box::pin(named(RedisOp::Open, self.backend.open(open)))
     }
 
     fn load(&self, session: SessionId) -> BoxFuture<'_, Result<Option<SessionRecord>, StoreError>> {
-        Box::pin(self.backend.load(session))
+        Box::pin(named(RedisOp::Load, self.backend.load(session)))
     }
 
     fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Claimed, ClaimError>> {
-        Box::pin(self.backend.claim(claim))
+        Box::pin(named(RedisOp::Claim, self.backend.claim(claim)))
     }
 
     fn remember(&self, change: Remember) -> BoxFuture<'_, Result<(), WriteError>> {
-        Box::pin(self.backend.remember(change))
+        Box::pin(named(RedisOp::Remember, self.backend.remember(change)))
     }
 
     fn restore(&self, record: SessionRecord) -> BoxFuture<'_, Result<Epoch, WriteError>> {
-        Box::pin(self.backend.restore(record))
+        Box::pin(named(RedisOp::Restore, self.backend.restore(record)))
     }
 
     fn detach(
@@ -231,23 +323,37 @@ impl Store for RedisStore {
         partition: Partition,
         sessions: Vec<Detach>,
     ) -> BoxFuture<'_, Result<Vec<Result<(), WriteError>>, StoreError>> {
-        Box::pin(self.within(self.backend.detach(partition, sessions)))
+        Box::pin(named(
+            RedisOp::Detach,
+            self.within(self.backend.detach(partition, sessions)),
+        ))
     }
 
     fn end(&self, session: SessionId, epoch: Epoch) -> BoxFuture<'_, Result<(), WriteError>> {
-        Box::pin(self.backend.end(session, epoch))
+        Box::pin(named(RedisOp::End, self.backend.end(session, epoch)))
     }
 
     fn lease(&self, lease: NodeLease, lease_ms: u64) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(self.within(self.backend.lease(lease, lease_ms)))
+        Box::pin(named(
+            RedisOp::Lease,
+            self.within(self.backend.lease(lease, lease_ms)),
+        ))
     }
 
     fn release(&self, node: NodeId) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(self.backend.release(node))
+        Box::pin(named(RedisOp::Lease, self.backend.release(node)))
     }
 
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeLease>, StoreError>> {
-        Box::pin(self.backend.nodes())
+        Box::pin(named(RedisOp::Nodes, self.backend.nodes()))
+    }
+
+    fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.within(self.backend.revoke(revocation)))
+    }
+
+    fn revocations(&self) -> BoxFuture<'_, Result<Vec<Revocation>, StoreError>> {
+        Box::pin(self.within(self.backend.revocations()))
     }
 
     fn sweep(
@@ -256,6 +362,9 @@ impl Store for RedisStore {
         window_ms: u64,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Expired>, StoreError>> {
-        Box::pin(self.within(self.backend.sweep(partition, window_ms, limit)))
+        Box::pin(named(
+            RedisOp::Sweep,
+            self.within(self.backend.sweep(partition, window_ms, limit)),
+        ))
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::{Pipeline, Value};
+use sparkway_metrics::{RedisMetrics, RedisRole};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::cluster::{SlotMap, ask_slots};
@@ -12,6 +13,7 @@ use super::dial::Dialer;
 use super::fault::Fault;
 use super::link::{Link, Live};
 use super::locate::{Locator, Sentinels};
+use super::meter::{Attempt, LinkGauge};
 use super::settings::RedisSettings;
 use super::url::{Address, Servers};
 use crate::StoreError;
@@ -65,6 +67,7 @@ pub(super) struct Router {
     command_deadline: Duration,
     route: Route,
     links: Mutex<Links>,
+    metrics: RedisMetrics,
 }
 
 impl Router {
@@ -86,7 +89,13 @@ impl Router {
             command_deadline: settings.command_deadline,
             route,
             links: Mutex::default(),
+            metrics: RedisMetrics::new(),
         }
+    }
+
+    /// What is counted of its calls.
+    pub(super) const fn metrics(&self) -> &RedisMetrics {
+        &self.metrics
     }
 
     /// Whether slots are spread over masters.
@@ -129,16 +138,29 @@ impl Router {
     ) -> Result<(Arc<Live>, Vec<Value>), StoreError> {
         let deadline = self.deadline();
         loop {
-            let fault = match self.live(lane, slot, deadline).await {
-                Ok(live) => match live.run_scripts(&build(&live), deadline).await {
-                    Ok(answers) => return Ok((live, answers)),
-                    Err(Fault::Lost(why)) if repeat == Repeat::Never => {
-                        return Err(StoreError::Unavailable(why));
-                    }
-                    Err(fault) => fault,
-                },
-                Err(fault) => fault,
+            let attempt = Attempt::begin(&self.metrics);
+            let answer = match self.live(lane, slot, deadline).await {
+                Ok(live) => live
+                    .run_scripts(&build(&live), deadline)
+                    .await
+                    .map(|answers| (live, answers))
+                    .map_err(|fault| (fault, true)),
+                Err(fault) => Err((fault, false)),
             };
+            let (fault, was_sent) = match answer {
+                Ok(answers) => {
+                    attempt.end(&Ok(()));
+                    return Ok(answers);
+                }
+                Err((fault, was_sent)) => (fault, was_sent),
+            };
+            attempt.end::<()>(&Err(fault.clone()));
+            if let Fault::Lost(why) = fault
+                && was_sent
+                && repeat == Repeat::Never
+            {
+                return Err(StoreError::Unavailable(why));
+            }
             if let Fault::Refused(error) = fault {
                 return Err(error);
             }
@@ -166,7 +188,10 @@ impl Router {
         };
         let link = {
             let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-            let start = || Link::start(Arc::clone(&self.dialer), locator);
+            let start = || {
+                let gauge = LinkGauge::new(&self.metrics, RedisRole::Command);
+                Link::start(Arc::clone(&self.dialer), locator, gauge)
+            };
             Arc::clone(links.entry(key).or_insert_with(start))
         };
         link.live(patience).await

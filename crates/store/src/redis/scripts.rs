@@ -1,4 +1,5 @@
-//! The scripts that run inside Redis, each a file that names its KEYS and ARGV.
+//! The scripts that run inside Redis, each a file that names its KEYS and ARGV, some with another
+//! in front.
 
 use std::sync::LazyLock;
 
@@ -33,9 +34,10 @@ impl Script {
 }
 
 macro_rules! scripts {
-    ($($(#[$doc:meta])* $name:ident = $file:literal;)*) => {
-        $($(#[$doc])* pub(super) static $name: LazyLock<Script> =
-            LazyLock::new(|| Script::new(include_str!(concat!("scripts/", $file))));)*
+    ($($(#[$doc:meta])* $name:ident = $($file:literal)+;)*) => {
+        $($(#[$doc])* pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
+            Script::new(concat!($(include_str!(concat!("scripts/", $file))),+))
+        });)*
 
         /// Loads all scripts: EVALSHA in a pipeline has no fallback.
         pub(super) fn load_all() -> Pipeline {
@@ -63,10 +65,24 @@ scripts! {
     DETACH = "detach.lua";
     /// Removes a session.
     END = "end.lua";
+    /// Removes a session against its owner's will.
+    REMOVE = "remove.lua";
     /// Detaches sessions of dead nodes, removes expired ones.
     SWEEP = "sweep.lua";
+    /// Moves members of topics.
+    PRESENCE = "happened.lua" "presence.lua";
+    /// Takes out members whose time is over.
+    ABSENT = "happened.lua" "absent.lua";
+    /// Writes a record of an application.
+    PUT = "put.lua";
     /// Renews or gives up a lease.
     LEASE = "lease.lua";
     /// Lists the leases that hold.
     NODES = "nodes.lua";
+    /// Revokes tokens.
+    REVOKE = "revoke.lua";
+    /// Hands out events.
+    TAKE_EVENTS = "take_events.lua";
+    /// Forgets events.
+    SETTLE_EVENTS = "settle_events.lua";
 }

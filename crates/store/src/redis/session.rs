@@ -9,7 +9,7 @@ use super::reply::{bytes_of, list_of, number_of, text_of};
 use super::router::{Lane, Repeat};
 use super::{codec, fields, scripts};
 use crate::{
-    Claim, ClaimError, Claimed, Detach, Open, Opened, Remember, SessionRecord, StoreError,
+    Claim, ClaimError, Claimed, Detach, OnlyOne, Open, Opened, Remember, SessionRecord, StoreError,
     WriteError,
 };
 
@@ -19,7 +19,7 @@ pub(super) const EXPIRY_MS: u64 = 172_800_000;
 /// How long a record outlives its deadline when no node sweeps, in milliseconds: 24 h.
 pub(super) const KEEP_MS: u64 = 86_400_000;
 /// How long a removed session stays fenced, in milliseconds: 1 h.
-const REMOVED_MS: u64 = 3_600_000;
+pub(super) const REMOVED_MS: u64 = 3_600_000;
 /// Sessions in one pipeline.
 const PIPELINE: usize = 256;
 
@@ -42,20 +42,27 @@ impl Backend {
     pub(super) async fn open(&self, open: Open) -> Result<Opened, StoreError> {
         let record = &open.record;
         let (session, partition) = (record.session, record.session.partition());
-        let mut command = scripts::OPEN.call(&[
-            self.keys.session(session),
-            self.user_key(record),
-            self.node_key(partition, &record.owner),
-            self.keys.hosts(partition),
-            self.keys.detached(partition),
-            self.keys.session_stem(partition),
-            self.keys.node_stem(partition),
-        ]);
+        let mut command = scripts::OPEN.call(&self.with_outbox(
+            partition,
+            [
+                self.keys.session(session),
+                self.user_key(record),
+                self.node_key(partition, &record.owner),
+                self.keys.hosts(partition),
+                self.keys.detached(partition),
+                self.keys.session_stem(partition),
+                self.keys.node_stem(partition),
+            ],
+        ));
         command
             .arg(session.to_string())
             .arg(record.owner.as_str())
             .arg(EXPIRY_MS)
-            .arg(u8::from(open.only_one))
+            .arg(match open.only_one {
+                OnlyOne::No => 0,
+                OnlyOne::OfUser => 1,
+                OnlyOne::OfDialect => 2,
+            })
             .arg(u8::from(record.user.is_some()))
             .arg(self.keys.control_stem())
             .arg(codec::close_stem(CloseReason::Superseded))
@@ -171,6 +178,7 @@ impl Backend {
             .arg(record.epoch.0)
             .arg(EXPIRY_MS)
             .arg(u8::from(record.user.is_some()))
+            .arg(self.keys.control_stem())
             .arg(fields::of_record(&record));
         let answer = self.ask(Lane::Quick, partition, command).await?;
         match number_of(&answer) {
@@ -227,12 +235,15 @@ impl Backend {
         if !self.has(partition) {
             return Ok(());
         }
-        let mut command = scripts::END.call(&[
-            self.keys.session(session),
-            self.keys.detached(partition),
-            self.keys.node_stem(partition),
-            self.keys.user_stem(partition),
-        ]);
+        let mut command = scripts::END.call(&self.with_outbox(
+            partition,
+            [
+                self.keys.session(session),
+                self.keys.detached(partition),
+                self.keys.node_stem(partition),
+                self.keys.user_stem(partition),
+            ],
+        ));
         command.arg(session.to_string()).arg(epoch.0);
         written(&self.ask(Lane::Quick, partition, command).await?)
     }

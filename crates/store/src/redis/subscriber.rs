@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::backend::Backend;
 use super::link::run_id_of;
+use super::meter::LinkGauge;
 use super::resp::Value;
 use super::url::Address;
 use super::wire::{Login, Wire};
@@ -73,11 +74,13 @@ pub(super) struct Subscriber {
     heard: Instant,
     moved: Arc<Notify>,
     sentry: JoinHandle<()>,
+    gauge: Arc<LinkGauge>,
 }
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
         self.sentry.abort();
+        self.gauge.set(false);
     }
 }
 
@@ -87,6 +90,7 @@ impl Subscriber {
         backend: &Arc<Backend>,
         partition: Partition,
         sharded: bool,
+        gauge: &Arc<LinkGauge>,
     ) -> Result<Self, StoreError> {
         let slot = backend.slot(partition);
         let dialer = backend.router.dialer();
@@ -109,7 +113,9 @@ impl Subscriber {
             address,
             Arc::clone(&moved),
         ));
+        gauge.set(true);
         Ok(Self {
+            gauge: Arc::clone(gauge),
             wire,
             sharded,
             run_id,

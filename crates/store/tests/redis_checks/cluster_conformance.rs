@@ -54,6 +54,22 @@ checks! { OnCluster::start() =>
     released_lease_detaches_sessions,
     expired_session_is_told_to_exactly_one_sweeper,
     last_session_of_a_user_is_named,
+    a_user_comes_with_his_first_session_and_leaves_with_his_last,
+    followers_of_a_topic_hear_who_comes_and_leaves,
+    who_comes_back_within_the_grace_was_never_gone,
+    who_stays_away_leaves_once_for_all_sweepers,
+    members_of_a_dead_node_leave_once_after_the_grace,
+    members_of_a_node_that_comes_back_stay,
+    topics_of_the_gateway_remember_when_somebody_was_there_last,
+    members_are_listed_whatever_the_page,
+    a_record_is_written_by_who_saw_it_last,
+    of_many_writers_at_once_one_writes,
+    records_are_listed_whatever_the_page,
+    life_of_a_session_is_told_in_order,
+    one_event_of_many_who_try,
+    events_are_handed_to_one_node_until_they_are_settled,
+    who_comes_and_leaves_is_told_once_and_in_order,
+    members_of_a_dead_node_are_told_once,
 }
 
 checks! { OwnCluster::start() =>

@@ -40,7 +40,7 @@ fn record(user: &str, node: &NodeId) -> SessionRecord {
 async fn open(store: &dyn Store, user: &str, node: &NodeId) -> SessionId {
     let record = record(user, node);
     let session = record.session;
-    let only_one = false;
+    let only_one = sparkway_store::OnlyOne::No;
     store.open(Open { record, only_one }).await.unwrap();
     session
 }

@@ -114,3 +114,28 @@ async fn living_node_brings_layout_and_key_back_to_an_empty_server() {
     let new = store(&server).await;
     assert_eq!(new.cluster_key().await, Ok(key));
 }
+
+/// The clock had run ahead of time, and the node that writes first had seen less than the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn loss_is_reported_in_full_when_a_node_that_lags_behind_writes_first() {
+    let mut server = Server::start(&[]);
+    let (behind, ahead) = (store(&server).await, store(&server).await);
+    let room = topic("room:1");
+    let early = publish(&*behind, message(&room, "early")).await;
+    let clock = MessageId::at(early.unix_ms() + 3_600_000, Partition::default());
+    server.cli(&["SET", "sw:{ms3}:clock", &clock.to_string()]);
+    let lost = publish(&*ahead, message(&room, "lost")).await;
+    assert!(lost > clock);
+    server.kill();
+    server.restart();
+    let first = publish(&*behind, message(&room, "first")).await;
+    assert!(first < lost, "it knows no better");
+    let after = publish(&*ahead, message(&room, "after")).await;
+    assert!(after > lost);
+    let holes = ahead.holes(Partition::default()).await.unwrap();
+    assert_eq!(holes.len(), 1, "{holes:?}");
+    assert!(
+        covers(holes[0], lost) && covers(holes[0], early),
+        "{holes:?}"
+    );
+}

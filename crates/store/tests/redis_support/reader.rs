@@ -31,6 +31,7 @@ pub(crate) fn message(topic: &TopicName, text: &str) -> Append {
         exclude_origin: false,
         digest: rand::random(),
         fence: None,
+        trace: None,
         durability: Durability::Stored,
         retention: Retention {
             entries: 100_000,
@@ -157,7 +158,7 @@ impl Reader {
                 }
             }
             FeedEvent::Entry(entry) => self.take(entry),
-            FeedEvent::Ephemeral(_) => {}
+            FeedEvent::Ephemeral(_) | FeedEvent::Presence(_) => {}
             FeedEvent::Restored { clock } => self.repair(clock).await,
             FeedEvent::Rewound(hole) => self.holes.push(hole),
         }

@@ -6,14 +6,16 @@ use sparkway_protocol::limits::{FRAME_ID_BYTES, TOKEN_BYTES};
 use sparkway_protocol::{AckId, Command, LastSeen, MessageId, Partition, Refused, SessionId};
 
 use super::Frame;
-use crate::value::{Scalar, Value, boolean, required, text_at_most};
+use crate::value::{Scalar, Value, boolean, invalid, required, text_at_most};
 
 pub(super) fn connect<'a, V: Value<'a>>(frame: Frame<V>) -> Result<Command, Refused> {
-    let [token] = frame.data(&["token"])?;
+    let [token, headers] = frame.data(&["token", "headers"])?;
     let token = text_at_most(token, "data.token", TOKEN_BYTES)?.map(boxed);
+    let claimed = headers.map(V::payload).transpose();
     Ok(Command::Connect {
         id: frame.id,
         token,
+        claimed: claimed.map_err(|rule| invalid("data.headers", rule))?,
     })
 }
 

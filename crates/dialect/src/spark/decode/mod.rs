@@ -10,7 +10,7 @@ use sparkway_protocol::{Code, Command, FrameId, Refused};
 use crate::value::{Fields, Scalar, Value, invalid, required};
 
 /// Fields of a frame outside `data`.
-const ENVELOPE: [&str; 7] = [
+const ENVELOPE: [&str; 8] = [
     "type",
     "id",
     "topic",
@@ -18,6 +18,7 @@ const ENVELOPE: [&str; 7] = [
     "ephemeral",
     "durability",
     "exclude_self",
+    "tp",
 ];
 
 /// A frame whose envelope was read.
@@ -28,6 +29,7 @@ struct Frame<V> {
     ephemeral: Option<V>,
     durability: Option<V>,
     exclude_self: Option<V>,
+    tp: Option<V>,
 }
 
 impl<'a, V: Value<'a>> Frame<V> {
@@ -47,7 +49,16 @@ impl<'a, V: Value<'a>> Frame<V> {
 /// The command in a frame, or a refusal that carries the frame's id if one could be read.
 pub(crate) fn decode<'a, V: Value<'a>>(wire: V) -> Result<Command, Refused> {
     let Fields { slots, problem } = wire.fields(&ENVELOPE);
-    let [kind, id, topic, data, ephemeral, durability, exclude_self] = slots;
+    let [
+        kind,
+        id,
+        topic,
+        data,
+        ephemeral,
+        durability,
+        exclude_self,
+        tp,
+    ] = slots;
     let id = frame_id(id);
     if let Some(problem) = problem {
         return Err(malformed("frame", &problem).answering(id.ok().flatten()));
@@ -60,6 +71,7 @@ pub(crate) fn decode<'a, V: Value<'a>>(wire: V) -> Result<Command, Refused> {
         ephemeral,
         durability,
         exclude_self,
+        tp,
     };
     command(kind, frame).map_err(|refused| refused.answering(id))
 }

@@ -4,7 +4,9 @@ use bytes::Bytes;
 use sparkway_protocol::limits::{
     HISTORY_PAGE, REWIND_ENTRIES, TOPIC_NAME_BYTES, TOPICS_PER_REQUEST,
 };
-use sparkway_protocol::{Code, Command, Durability, Payload, Refused, Since, Subscribe, TopicName};
+use sparkway_protocol::{
+    Code, Command, Durability, Payload, Refused, Since, Subscribe, TopicName, TraceContext,
+};
 
 use super::Frame;
 use crate::value::{
@@ -58,6 +60,7 @@ pub(super) fn publish<'a, V: Value<'a>>(frame: Frame<V>) -> Result<Command, Refu
         durability: durability(frame.durability)?,
         exclude_self: boolean(frame.exclude_self, "exclude_self", false)?,
         payload: payload(frame.data, "data")?,
+        trace: trace(frame.tp),
         id: frame.id,
     })
 }
@@ -130,6 +133,14 @@ fn durability<'a, V: Value<'a>>(value: Option<V>) -> Result<Durability, Refused>
         None | Some("stored") => Ok(Durability::Stored),
         Some("replicated") => Ok(Durability::Replicated),
         Some(_) => Err(invalid(field, "neither \"stored\" nor \"replicated\"")),
+    }
+}
+
+/// What is no `traceparent` is as good as none: tracing must never refuse a message.
+fn trace<'a, V: Value<'a>>(tp: Option<V>) -> Option<TraceContext> {
+    match tp?.scalar() {
+        Scalar::Text(text) => TraceContext::parse(&text),
+        Scalar::Null | Scalar::Bool(_) | Scalar::Unsigned(_) | Scalar::Other => None,
     }
 }
 

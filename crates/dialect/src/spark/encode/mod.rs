@@ -40,6 +40,7 @@ fn expected_bytes(event: &Event) -> usize {
         | Event::Expiring { .. }
         | Event::Drain { .. }
         | Event::Closing { .. }
+        | Event::Presence(_)
         | Event::Gap(_) => 0,
     };
     ENVELOPE_BYTES + content
@@ -50,6 +51,7 @@ fn write<W: Writer>(event: &Event, out: &mut W) {
         Event::Message(entry) => topics::message(entry, out),
         Event::Ephemeral(note) => topics::ephemeral(note, out),
         Event::Gap(gap) => topics::gap(gap, out),
+        Event::Presence(change) => topics::presence_change(change, out),
         Event::Acked { id, outcome } => topics::acked(id, outcome, out),
         Event::Connected { id, welcome } => lifecycle::connected(id.as_ref(), welcome, out),
         Event::Resumed { .. } => lifecycle::resumed(event, out),

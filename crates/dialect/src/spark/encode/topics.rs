@@ -2,7 +2,7 @@
 
 use sparkway_protocol::event::{Rejected, Subscribed};
 use sparkway_protocol::{
-    Entry, Ephemeral, FrameId, Gap, MessageId, Outcome, Payload, TopicName, UserId,
+    Entry, Ephemeral, FrameId, Gap, MessageId, Outcome, Payload, PresenceChange, TopicName, UserId,
 };
 
 use super::{close, count, field, open, optional_field};
@@ -10,13 +10,15 @@ use crate::writer::Writer;
 
 pub(super) fn message<W: Writer>(entry: &Entry, out: &mut W) {
     let note = W::note(&entry.payload);
-    out.map(5 + count(entry.from.as_ref()) + count(note));
+    let trace = entry.trace.as_deref().map(ToString::to_string);
+    out.map(5 + count(entry.from.as_ref()) + count(note) + count(trace.as_ref()));
     field(out, "type", "topic:message");
     out.name("id");
     out.digits(entry.id.get());
     content(&entry.topic, &entry.payload, entry.from.as_ref(), out);
     out.name("ts");
     out.unsigned(entry.id.unix_ms());
+    optional_field(out, "tp", trace.as_deref());
     out.end_map();
 }
 
@@ -32,6 +34,21 @@ pub(super) fn ephemeral<W: Writer>(announcement: &Ephemeral, out: &mut W) {
     field(out, "type", "topic:message");
     content(topic, payload, from.as_ref(), out);
     out.end_map();
+}
+
+pub(super) fn presence_change<W: Writer>(change: &PresenceChange, out: &mut W) {
+    let kind = if change.present {
+        "topic:join"
+    } else {
+        "topic:leave"
+    };
+    out.map(3);
+    field(out, "type", kind);
+    field(out, "topic", change.topic.as_str());
+    out.name("data");
+    out.map(1);
+    field(out, "user", change.user.as_str());
+    close(out);
 }
 
 fn content<W: Writer>(topic: &TopicName, payload: &Payload, from: Option<&UserId>, out: &mut W) {

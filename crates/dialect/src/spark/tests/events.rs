@@ -6,7 +6,8 @@ use bytes::Bytes;
 use sparkway_protocol::event::{Rejected, ResumeFailure, Subscribed, Welcome};
 use sparkway_protocol::{
     CloseReason, Code, Encoding, Entry, Ephemeral, Event, FrameId, Gap, GapReason, MessageId,
-    NodeId, Outcome, Partition, Payload, Refused, SessionId, TopicName, UserId,
+    NodeId, Outcome, Partition, Payload, PresenceChange, Refused, SessionId, TopicName,
+    TraceContext, UserId,
 };
 
 pub(crate) fn id(raw: u64) -> MessageId {
@@ -40,6 +41,7 @@ pub(crate) fn entry(raw: u64, payload: Payload) -> Entry {
         from: Some(user("ada")),
         origin: None,
         exclude_origin: false,
+        trace: None,
         payload,
     }
 }
@@ -321,12 +323,15 @@ fn refusals() -> Vec<(&'static str, Event)> {
 fn messages() -> Vec<(&'static str, Event)> {
     let mut anonymous = json_entry();
     anonymous.from = None;
+    let mut traced = json_entry();
+    traced.trace = TraceContext::new([0xab; 16], [0xcd; 8], true).map(Box::new);
     // {"n": -1, "f": 1.5, "inf": infinity, "bin": bytes 1 2 3, "big": 2^64 - 1}
     let packed = b"\x85\xa1n\xff\xa1f\xcb\x3f\xf8\0\0\0\0\0\0\xa3inf\xca\x7f\x80\0\0\
         \xa3bin\xc4\x03\x01\x02\x03\xa3big\xcf\xff\xff\xff\xff\xff\xff\xff\xff";
     vec![
         ("message", Event::Message(Arc::new(json_entry()))),
         ("message of nobody", Event::Message(Arc::new(anonymous))),
+        ("message of a trace", Event::Message(Arc::new(traced))),
         (
             "message of bytes",
             message(payload(Encoding::Binary, &[0, 1, 254, 255])),
@@ -356,8 +361,18 @@ fn messages() -> Vec<(&'static str, Event)> {
                 payload: payload(Encoding::Json, b"true"),
             })),
         ),
+        ("join", presence("ada", true)),
+        ("leave", presence("ada", false)),
         ("gap", Event::Gap(gap())),
     ]
+}
+
+fn presence(who: &str, present: bool) -> Event {
+    Event::Presence(Arc::new(PresenceChange {
+        topic: topic("room:1"),
+        user: user(who),
+        present,
+    }))
 }
 
 /// Examples that only matter outside of Spark.

@@ -91,6 +91,15 @@ async fn malformed_and_ambiguous_heads_are_refused_with_400() {
         upgrade("Sec-WebSocket-Version: 13\r\n"),
         upgrade("Origin: http://a\r\nOrigin: http://b\r\n"),
         upgrade("").replace("Host: localhost\r\n", ""),
+        upgrade("X: a\n"),
+        upgrade("X: a\nHost: other\r\n"),
+        upgrade("").replace("\r\n", "\n") + "\r\n\r\n",
+        upgrade("").replace(" HTTP/1.1\r\n", " HTTP/1.1\n"),
+        "POST /echo HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".into(),
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcde"
+            .into(),
+        "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"
+            .into(),
         "GET /hello HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n".into(),
     ];
     refused(&server, &requests, &[400]).await;
@@ -199,4 +208,51 @@ async fn request_body_has_a_limit_and_a_deadline() {
     assert_eq!(status(&answer), 413);
     let answer = server.ask(post(5) + "hel").await;
     assert_eq!(status(&answer), 408);
+}
+
+#[tokio::test]
+async fn upgrade_is_refused_behind_a_body_and_accepted_behind_a_request_without() {
+    let server = Server::start();
+    let get = "GET /hello?who=me HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut tcp = server.connect().await;
+    // Several heads in one packet, and the first frame behind them.
+    let bytes = [
+        format!("{get}{get}{}", upgrade("")).as_bytes(),
+        &text_frame("early"),
+    ]
+    .concat();
+    tcp.write_all(&bytes).await.unwrap();
+    for expected in [200, 200, 101] {
+        assert_eq!(status(&read_head(&mut tcp).await), expected);
+        if expected == 200 {
+            let mut body = [0; 2];
+            tcp.read_exact(&mut body).await.unwrap();
+        }
+    }
+    expect_text(&mut tcp, "early").await;
+    // Behind a body the line ends of a head are not judged any more.
+    let post = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n\n\n";
+    let answer = server.ask(format!("{post}{}", upgrade(""))).await;
+    assert_eq!(status(&answer), 200);
+    assert!(answer.contains("\n\nHTTP/1.1 400"), "{answer}");
+    // A spoiled head behind a good one.
+    let answer = server.ask(format!("{get}{}", upgrade("X: a\n"))).await;
+    assert!(answer.contains("meHTTP/1.1 400"), "{answer}");
+}
+
+/// The library drops the length of a body that has chunks, too; a proxy in front may have believed
+/// the length.
+#[tokio::test]
+async fn nothing_behind_a_body_in_chunks_is_taken_for_a_request() {
+    let server = Server::start();
+    let get = "GET /hello?who=me HTTP/1.1\r\nHost: a\r\n\r\n";
+    for length in ["", "Content-Length: 4\r\n"] {
+        let post = format!(
+            "POST /echo HTTP/1.1\r\nHost: a\r\n{length}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        );
+        let answer = server.ask(post + get).await;
+        assert_eq!(status(&answer), 200);
+        assert_eq!(header(&answer, "connection"), Some("close"));
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+    }
 }

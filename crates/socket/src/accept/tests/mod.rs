@@ -59,6 +59,7 @@ impl Routes for Node {
                     .subprotocols()
                     .any(|offer| offer == "spark.v1.json")
                     .then_some("spark.v1.json"),
+                deflate: None,
             },
             "/busy" => Decision::Respond(retry_later(3, "draining")),
             "/hello" => {

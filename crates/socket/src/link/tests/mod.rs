@@ -177,7 +177,7 @@ fn link_and_its_task_stay_small() {
         size_of_val(&task),
         size_of::<Outbox>()
     );
-    assert!(size_of::<Link>() <= 520);
+    assert!(size_of::<Link>() <= 528);
     assert!(size_of_val(&task) < 700);
     assert!(size_of::<Outbox>() <= 96);
 }

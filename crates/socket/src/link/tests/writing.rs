@@ -1,9 +1,12 @@
 //! Frames out.
 
-use std::sync::Arc;
+use std::{io::IoSlice, sync::Arc};
 
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+};
 
 use super::*;
 use crate::Push;
@@ -106,6 +109,76 @@ async fn wake_and_drain_are_both_reported() {
     assert!(matches!(pair.next().await, LinkEvent::Woken));
     assert!(matches!(pair.next().await, LinkEvent::Drained));
     assert!(pair.poll_once().is_pending());
+}
+
+/// A stream that keeps what each write brought.
+#[derive(Default)]
+struct Writes(Vec<Vec<u8>>);
+
+impl AsyncRead for Writes {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Writes {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+        let length = bytes.len();
+        self.0.push(bytes);
+        Poll::Ready(Ok(length))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl LinkStream for Writes {}
+
+#[test]
+fn what_mail_causes_leaves_in_one_write_with_what_was_queued_before() {
+    let mut link = Link::new(Writes::default(), &[], &LinkSettings::default());
+    let outbox = Outbox::new(1000);
+    let mut poll = || {
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        link.poll(&mut context, &outbox, true)
+    };
+    outbox.push(Framed::text(b"message"));
+    outbox.wake();
+    assert!(matches!(poll(), Poll::Ready(LinkEvent::Woken)));
+    outbox.push_control(Framed::text(b"answer"));
+    assert!(poll().is_pending());
+    let [written] = link.stream().0.as_slice() else {
+        panic!("one write: {:?}", link.stream().0);
+    };
+    let frames = server_frames(written);
+    assert_eq!(frames[0].1, b"message");
+    assert_eq!(frames[1].1, b"answer");
 }
 
 #[tokio::test]

@@ -80,6 +80,12 @@ for m = 1, count do
         call('SET', KEYS[2], run_id)
         call('RPUSH', KEYS[3], kind .. ':' .. this)
         call('LTRIM', KEYS[3], -16, -1)
+      elseif not stored and tonumber(ARGV[3]) > clock then
+        -- The node that came first after a loss had seen less than this one: see generation.lua.
+        local last = call('LINDEX', KEYS[3], -1)
+        local start = last and string.match(last, '^(%d+):') or '0'
+        if last then call('LSET', KEYS[3], -1, start .. ':' .. this)
+        else call('RPUSH', KEYS[3], start .. ':' .. this) end
       end
       call(publish, channel,
         'E' .. this .. ' ' .. prev .. ' ' .. byte(#meta) .. meta .. byte(#from) .. from .. data)

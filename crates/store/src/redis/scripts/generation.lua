@@ -20,6 +20,16 @@ if gen ~= ARGV[1] then
   call('RPUSH', KEYS[3], kind .. ':' .. this)
   call('LTRIM', KEYS[3], -16, -1)
   clock = id
+elseif known > clock then
+  -- The node that came first had seen less, and the lost clock had run ahead of time: what lies
+  -- between was given out before, and may have been given out again since. The hole grows.
+  local this = text('%.0f', known - known % 16 + part + 16)
+  local last = call('LINDEX', KEYS[3], -1)
+  local start = last and string.match(last, '^(%d+):') or '0'
+  call('SET', KEYS[1], this)
+  if last then call('LSET', KEYS[3], -1, start .. ':' .. this)
+  else call('RPUSH', KEYS[3], start .. ':' .. this) end
+  clock = tonumber(this)
 end
 local holes = call('LRANGE', KEYS[3], 0, -1)
 for at, hole in ipairs(holes) do

@@ -1,5 +1,5 @@
 -- Detaches sessions of dead nodes and removes sessions whose deadline passed.
--- KEYS: detached hosts swept sess-stem user-stem node-stem
+-- KEYS: detached hosts swept sess-stem user-stem node-stem outbox(if events are kept)
 -- ARGV: sweep limit window_ms keep_ms expiry_ms dead-nodes, their names, then the living nodes
 -- Answers: per expired session: session, last_of_user(0|1), user or ''
 --
@@ -49,6 +49,9 @@ for _, session in ipairs(call('ZRANGEBYSCORE', KEYS[1], '-inf', text('%.0f', now
     if user ~= '' then
       call('HDEL', KEYS[5] .. user, session)
       if call('EXISTS', KEYS[5] .. user) == 0 then last = '1' end
+    end
+    if KEYS[7] then
+      call('XADD', KEYS[7], 'MAXLEN', '~', 100000, '*', 'k', 'session.expired', 'n', session, 'u', user)
     end
     local at = #expired
     expired[at + 1], expired[at + 2], expired[at + 3] = session, last, user

@@ -1,0 +1,359 @@
+//! How many may come in, and how fast: of the node, of one address, of one user.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::{HeaderValue, StatusCode, header};
+use sparkway_metrics::RateScope;
+use sparkway_protocol::UserId;
+use sparkway_session::Bucket;
+use sparkway_socket::{Response, retry_later, text_response};
+
+use crate::descriptors::Descriptors;
+use crate::settings::LimitSettings;
+use crate::takeovers::Takeovers;
+
+/// Seconds after which a client that is turned away for its number may come again.
+pub(crate) const RETRY_AFTER_S: u32 = 2;
+/// Most addresses that are told apart; the rest share one account.
+const ADDRESSES: usize = 65_536;
+/// Least time between two looks through all addresses.
+const SWEEP_MS: u64 = 1000;
+/// The account of those that are not told apart: no client has it for an address.
+const OTHERS: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+
+impl Place {
+    /// A place that nobody counts.
+    pub(crate) const fn uncounted() -> Self {
+        Self(None)
+    }
+}
+
+/// Counts who is there. One lock per handshake, none per message.
+#[derive(Debug)]
+pub(crate) struct Guests {
+    /// Most connections of this node; none: no limit is known.
+    pub(crate) connections_max: Option<u32>,
+    /// Most connections of one accept loop that are not upgraded yet.
+    pub(crate) handshakes_max: usize,
+    pub(crate) takeovers: Takeovers,
+    handshakes_per_second: Option<u32>,
+    handshakes_per_address: Option<u32>,
+    connections_per_address: Option<u32>,
+    connections_per_user: Option<u32>,
+    node: Mutex<Bucket>,
+    addresses: Mutex<Addresses>,
+    users: Mutex<HashMap<UserId, u32>>,
+}
+
+#[derive(Debug)]
+struct Addresses {
+    known: HashMap<IpAddr, Account>,
+    /// So many are looked through for those that can be forgotten.
+    sweep_at: usize,
+    swept_ms: u64,
+}
+
+#[derive(Debug)]
+struct Account {
+    open: u32,
+    handshakes: Bucket,
+}
+
+/// A client that is turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TurnedAway {
+    pub(crate) scope: RateScope,
+    retry_after_s: u32,
+}
+
+/// One connection's place in the account of its address, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place(Option<(Arc<Guests>, IpAddr)>);
+
+/// One connection's place in the account of its user, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct UserPlace {
+    guests: Arc<Guests>,
+    user: UserId,
+}
+
+impl Guests {
+    pub(crate) fn new(limits: &LimitSettings, descriptors: Descriptors, now_ms: u64) -> Self {
+        Self {
+            connections_max: limits.connections.or(descriptors.connections),
+            handshakes_max: descriptors.handshakes,
+            takeovers: Takeovers::default(),
+            handshakes_per_second: limits.handshakes_per_second,
+            handshakes_per_address: limits.handshakes_per_address,
+            connections_per_address: limits.connections_per_address,
+            connections_per_user: limits.connections_per_user,
+            node: Mutex::new(Bucket::full(
+                limits.handshakes_per_second.unwrap_or(0),
+                now_ms,
+            )),
+            addresses: Mutex::new(Addresses {
+                known: HashMap::new(),
+                sweep_at: 1024,
+                swept_ms: 0,
+            }),
+            users: Mutex::default(),
+        }
+    }
+
+    /// Lets a handshake of `address` begin, and gives it a place for its connection.
+    ///
+    /// # Errors
+    /// It is too fast, or the address has as many connections as it may.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        address: IpAddr,
+        now_ms: u64,
+    ) -> Result<Place, TurnedAway> {
+        if let Some(rate) = self.handshakes_per_second {
+            let mut node = self.node.lock().unwrap_or_else(PoisonError::into_inner);
+            node.take(1000, rate, rate, now_ms)
+                .map_err(|wait_ms| TurnedAway::for_ms(RateScope::Handshakes, wait_ms))?;
+        }
+        if self.handshakes_per_address.is_none() && self.connections_per_address.is_none() {
+            return Ok(Place::uncounted());
+        }
+        let mut addresses = self.addresses();
+        let (address, account) = self.account(&mut addresses, network_of(address), now_ms);
+        if let Some(rate) = self.handshakes_per_address {
+            account
+                .handshakes
+                .take(1000, rate, rate, now_ms)
+                .map_err(|wait_ms| TurnedAway::for_ms(RateScope::AddressHandshakes, wait_ms))?;
+        }
+        if self
+            .connections_per_address
+            .is_some_and(|most| account.open >= most)
+        {
+            return Err(TurnedAway::for_ms(RateScope::AddressConnections, 0));
+        }
+        account.open += 1;
+        Ok(Place(Some((Arc::clone(self), address))))
+    }
+
+    /// Whether the user has as many connections as one may.
+    pub(crate) fn is_full(&self, user: Option<&UserId>) -> bool {
+        let (Some(most), Some(user)) = (self.connections_per_user, user) else {
+            return false;
+        };
+        self.users().get(user).is_some_and(|open| *open >= most)
+    }
+
+    /// Counts a connection of the user, if that is of interest.
+    pub(crate) fn enter(self: &Arc<Self>, user: Option<&UserId>) -> Option<UserPlace> {
+        let user = user
+            .filter(|_| self.connections_per_user.is_some())?
+            .clone();
+        *self.users().entry(user.clone()).or_default() += 1;
+        let guests = Arc::clone(self);
+        Some(UserPlace { guests, user })
+    }
+
+    fn account<'a>(
+        &self,
+        addresses: &'a mut Addresses,
+        address: IpAddr,
+        now_ms: u64,
+    ) -> (IpAddr, &'a mut Account) {
+        let rate = self.handshakes_per_address.unwrap_or(0);
+        addresses.sweep(rate, now_ms);
+        let is_told_apart =
+            addresses.known.len() < ADDRESSES || addresses.known.contains_key(&address);
+        let address = if is_told_apart { address } else { OTHERS };
+        let account = addresses.known.entry(address).or_insert_with(|| Account {
+            open: 0,
+            handshakes: Bucket::full(rate, now_ms),
+        });
+        (address, account)
+    }
+
+    fn addresses(&self) -> MutexGuard<'_, Addresses> {
+        self.addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn users(&self) -> MutexGuard<'_, HashMap<UserId, u32>> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Addresses {
+    /// Forgets those that have no connection and a full bucket again, when the table has doubled or
+    /// is full.
+    fn sweep(&mut self, rate: u32, now_ms: u64) {
+        if self.known.len() < self.sweep_at || now_ms < self.swept_ms.saturating_add(SWEEP_MS) {
+            return;
+        }
+        self.swept_ms = now_ms;
+        self.known.retain(|_, account| {
+            let mut bucket = account.handshakes;
+            let is_full = rate == 0
+                || bucket
+                    .take(u64::from(rate) * 1000, rate, rate, now_ms)
+                    .is_ok();
+            account.open > 0 || !is_full
+        });
+        self.sweep_at = (self.known.len() * 2).clamp(1024, ADDRESSES);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some((guests, address)) = self.0.take() else {
+            return;
+        };
+        let mut addresses = guests.addresses();
+        if let Some(account) = addresses.known.get_mut(&address) {
+            account.open = account.open.saturating_sub(1);
+            if account.open == 0 && guests.handshakes_per_address.is_none() {
+                addresses.known.remove(&address);
+            }
+        }
+    }
+}
+
+impl Drop for UserPlace {
+    fn drop(&mut self) {
+        let mut users = self.guests.users();
+        if let Some(open) = users.get_mut(&self.user) {
+            *open = open.saturating_sub(1);
+            if *open == 0 {
+                users.remove(&self.user);
+            }
+        }
+    }
+}
+
+impl TurnedAway {
+    /// `wait_ms` 0: nobody knows when there is room again.
+    fn for_ms(scope: RateScope, wait_ms: u64) -> Self {
+        let seconds = u32::try_from(wait_ms.div_ceil(1000)).unwrap_or(u32::MAX);
+        let retry_after_s = if wait_ms == 0 { RETRY_AFTER_S } else { seconds };
+        Self {
+            scope,
+            retry_after_s,
+        }
+    }
+
+    /// 503 for what the node has no room for, 429 for what one client does.
+    pub(crate) fn response(self) -> Response {
+        if self.scope == RateScope::Handshakes {
+            return retry_later(self.retry_after_s, "too many handshakes\n");
+        }
+        let text = match self.scope {
+            RateScope::AddressConnections => "too many connections from this address\n",
+            _ => "too many handshakes from this address\n",
+        };
+        let mut response = text_response(StatusCode::TOO_MANY_REQUESTS, text);
+        let seconds = HeaderValue::from(self.retry_after_s);
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        response
+    }
+}
+
+/// Whoever has one address of an IPv6 network has all of its /64.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = u128::from(address) & !u128::from(u64::MAX);
+            IpAddr::V6(Ipv6Addr::from(network))
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guests(change: impl FnOnce(&mut LimitSettings)) -> Arc<Guests> {
+        let mut limits = LimitSettings::default();
+        change(&mut limits);
+        Arc::new(Guests::new(&limits, Descriptors::of_process(1), 0))
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_has_so_many_connections_and_gets_each_place_back() {
+        let guests = guests(|limits| limits.connections_per_address = Some(2));
+        let first = guests.admit(ip("192.0.2.1"), 0).unwrap();
+        let _second = guests.admit(ip("192.0.2.1"), 0).unwrap();
+        let refused = guests.admit(ip("192.0.2.1"), 0).unwrap_err();
+        assert_eq!(refused.scope, RateScope::AddressConnections);
+        assert_eq!(refused.response().status(), 429);
+        guests.admit(ip("192.0.2.2"), 0).unwrap();
+        drop(first);
+        guests.admit(ip("192.0.2.1"), 0).unwrap();
+        assert_eq!(
+            guests.addresses().known.len(),
+            1,
+            "only who is there is known"
+        );
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_address() {
+        let guests = guests(|limits| limits.connections_per_address = Some(1));
+        let _place = guests.admit(ip("2001:db8::1"), 0).unwrap();
+        guests.admit(ip("2001:db8::ffff:2"), 0).unwrap_err();
+        guests.admit(ip("2001:db8:0:1::1"), 0).unwrap();
+    }
+
+    #[test]
+    fn handshakes_have_a_rate_and_the_refusal_says_when() {
+        let guests = guests(|limits| {
+            limits.handshakes_per_address = Some(2);
+            limits.handshakes_per_second = Some(3);
+        });
+        let from = |address: &str, now_ms| guests.admit(ip(address), now_ms).map(drop);
+        from("192.0.2.1", 0).unwrap();
+        from("192.0.2.1", 0).unwrap();
+        let refused = from("192.0.2.1", 0).unwrap_err();
+        assert_eq!(refused.scope, RateScope::AddressHandshakes);
+        // The three of the node are used up.
+        let refused = from("192.0.2.2", 0).unwrap_err();
+        assert_eq!(refused.scope, RateScope::Handshakes);
+        let response = refused.response();
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        from("192.0.2.2", 1000).unwrap();
+    }
+
+    #[test]
+    fn the_table_of_addresses_is_bounded() {
+        let guests = guests(|limits| limits.handshakes_per_address = Some(1));
+        for number in 0..200_000_u32 {
+            let address = IpAddr::from(number.to_be_bytes());
+            drop(guests.admit(address, 0));
+        }
+        assert!(guests.addresses().known.len() <= ADDRESSES + 1);
+        // Later they are forgotten.
+        for number in 0..2_u32 {
+            drop(guests.admit(IpAddr::from(number.to_be_bytes()), 10_000));
+        }
+        assert!(guests.addresses().known.len() < 10);
+    }
+
+    #[test]
+    fn a_user_has_so_many_connections() {
+        let guests = guests(|limits| limits.connections_per_user = Some(1));
+        let user = UserId::parse("u").unwrap();
+        assert!(!guests.is_full(Some(&user)));
+        let place = guests.enter(Some(&user)).unwrap();
+        assert!(guests.is_full(Some(&user)));
+        assert!(!guests.is_full(None));
+        drop(place);
+        assert!(!guests.is_full(Some(&user)));
+        assert!(guests.users().is_empty());
+    }
+}

@@ -1,0 +1,474 @@
+//! Which tests show which row of the bad-input matrix (B01 to B98). A row without a test, or a test
+//! that does not exist, fails.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// Rows and the tests that show them: of this binary by their path, of others by file and name.
+const ROWS: &[(&str, &[&str])] = &[
+    (
+        "B01",
+        &["bad_input::frames::what_breaks_the_framing_closes_1002"],
+    ),
+    (
+        "B02",
+        &[
+            "bad_input::frames::what_breaks_the_framing_closes_1002",
+            "bad_input::deflate::by_default_deflate_is_not_agreed_and_a_deflated_frame_closes_1002",
+        ],
+    ),
+    (
+        "B03",
+        &["bad_input::frames::what_breaks_the_framing_closes_1002"],
+    ),
+    (
+        "B04",
+        &["bad_input::frames::what_breaks_the_framing_closes_1002"],
+    ),
+    (
+        "B05",
+        &["bad_input::frames::text_that_is_not_utf_8_closes_1007"],
+    ),
+    (
+        "B06",
+        &["bad_input::frames::what_is_too_large_closes_1009_before_it_arrives"],
+    ),
+    (
+        "B07",
+        &[
+            "bad_input::frames::a_message_that_never_ends_and_a_close_that_is_never_answered_are_cut_off",
+            "adversary::crowd::ten_thousand_hostile_connections_stay_below_the_memory_ceiling",
+        ],
+    ),
+    (
+        "B08",
+        &["bad_input::frames::more_fragments_than_any_message_needs_close_1008"],
+    ),
+    // Longer forms of a length are accepted; the scanner follows them.
+    ("B09", &["tests/fuzz/targets.rs::frames"]),
+    (
+        "B10",
+        &["bad_input::frames::close_codes_that_may_not_be_sent_close_1002_and_others_are_echoed"],
+    ),
+    (
+        "B11",
+        &[
+            "bad_input::frames::what_follows_a_close_is_ignored",
+            "bad_input::frames::a_message_that_never_ends_and_a_close_that_is_never_answered_are_cut_off",
+        ],
+    ),
+    (
+        "B12",
+        &[
+            "bad_input::frames::a_flood_of_pings_closes_1008_and_costs_no_memory",
+            "crates/socket/src/link/tests/bad_input.rs::ping_flood_costs_a_few_pongs",
+        ],
+    ),
+    (
+        "B13",
+        &["bad_input::deflate::a_compression_bomb_closes_1009_and_costs_no_memory"],
+    ),
+    (
+        "B14",
+        &["bad_input::frames::the_wrong_kind_of_message_closes_1003"],
+    ),
+    (
+        "B20",
+        &[
+            "bad_input::handshake::half_a_request_and_a_slow_one_are_closed_after_the_handshake_deadline",
+            "tls::what_is_no_tls_and_a_handshake_that_stalls_are_closed",
+            "tls::a_slow_tls_handshake_is_closed_and_honest_ones_come_in",
+            "limits::connections::slow_handshakes_give_way_to_honest_ones",
+        ],
+    ),
+    (
+        "B21",
+        &["bad_input::handshake::heads_beyond_8_kib_are_answered_431_or_414"],
+    ),
+    (
+        "B22",
+        &[
+            "bad_input::handshake::malformed_and_ambiguous_heads_are_answered_400",
+            "bad_input::handshake::a_body_behind_an_upgrade_is_never_parsed_as_frames",
+        ],
+    ),
+    (
+        "B23",
+        &["bad_input::handshake::wrong_upgrade_headers_are_answered_400_405_or_426"],
+    ),
+    (
+        "B24",
+        &[
+            "bad_input::handshake::heads_beyond_8_kib_are_answered_431_or_414",
+            "bad_input::handshake::odd_and_many_subprotocols_are_passed_over",
+        ],
+    ),
+    (
+        "B25",
+        &[
+            "bad_input::handshake::a_flood_of_handshakes_is_borne",
+            "limits::connections::handshakes_have_a_rate_per_node_and_per_address",
+            "adversary::pulse::a_flood_of_handshakes_does_not_slow_down_a_healthy_client",
+        ],
+    ),
+    (
+        "B26",
+        &["bad_input::handshake::a_request_for_another_host_or_path_leads_nowhere"],
+    ),
+    ("B27", &["bad_input::handshake::what_is_no_http_is_closed"]),
+    (
+        "B30",
+        &[
+            "spark::http::an_origin_must_be_the_own_host_where_none_is_configured",
+            "spark::http::configured_origins_are_scheme_host_and_port",
+        ],
+    ),
+    (
+        "B31",
+        &["spark::http::a_cookie_counts_only_from_an_allowed_origin"],
+    ),
+    (
+        "B32",
+        &["bad_input::handshake::no_answer_lets_another_origin_read_it"],
+    ),
+    (
+        "B40",
+        &["crates/auth/src/verifier/tests/mod.rs::alg_none_is_refused_in_every_spelling"],
+    ),
+    (
+        "B41",
+        &[
+            "crates/auth/src/verifier/tests/mod.rs::public_key_is_never_taken_as_a_shared_secret",
+            "crates/auth/src/verifier/tests/mod.rs::key_verifies_only_the_algorithm_it_is_configured_for",
+        ],
+    ),
+    (
+        "B42",
+        &["crates/auth/src/verifier/tests/mod.rs::expiry_holds_with_five_seconds_of_leeway"],
+    ),
+    (
+        "B43",
+        &["crates/auth/src/verifier/tests/mod.rs::token_from_the_future_is_refused"],
+    ),
+    (
+        "B44",
+        &[
+            "crates/auth/src/verifier/tests/mod.rs::token_from_the_future_is_refused",
+            "crates/auth/src/verifier/tests/mod.rs::life_longer_than_the_maximum_is_refused",
+        ],
+    ),
+    (
+        "B45",
+        &[
+            "crates/auth/src/verifier/tests/mod.rs::missing_required_claims_are_named",
+            "crates/auth/src/verifier/tests/mod.rs::issuer_and_audience_must_be_the_configured_ones",
+            "crates/auth/src/verifier/tests/mod.rs::times_that_are_no_numbers_are_refused",
+        ],
+    ),
+    (
+        "B46",
+        &["crates/auth/src/verifier/tests/mod.rs::critical_header_extensions_are_refused"],
+    ),
+    (
+        "B47",
+        &[
+            "crates/auth/src/verifier/tests/mod.rs::key_id_only_selects_among_configured_keys",
+            "crates/auth/src/verifier/tests/mod.rs::keys_that_a_token_brings_along_are_ignored",
+            "access::keys::the_keys_of_one_issuer_do_not_verify_the_tokens_of_another",
+            "access::keys::urls_in_a_token_are_never_asked",
+        ],
+    ),
+    (
+        "B48",
+        &[
+            "access::keys::a_new_key_is_found_when_a_token_names_it_and_at_most_once_a_minute",
+            "access::keys::a_withdrawn_key_counts_until_the_next_refresh_and_a_dead_issuer_changes_nothing",
+            "access::keys::while_no_key_is_known_clients_are_told_to_try_again",
+            "crates/outbound/src/tests.rs::an_answer_over_the_bound_is_refused_with_and_without_a_length",
+        ],
+    ),
+    (
+        "B49",
+        &[
+            "crates/auth/src/verifier/tests/mod.rs::token_over_the_limit_is_refused_before_it_is_decoded",
+            "crates/auth/src/verifier/tests/mod.rs::what_is_no_signed_jwt_is_refused",
+            "crates/auth/src/verifier/tests/mod.rs::repeated_fields_are_refused_in_header_and_claims",
+            "crates/auth/src/verifier/tests/mod.rs::no_single_changed_character_of_a_token_is_accepted",
+            "tests/fuzz/targets.rs::tokens",
+        ],
+    ),
+    (
+        "B50",
+        &[
+            "spark::auth::a_token_that_runs_out_is_told_and_then_closes_4010_unless_refreshed",
+            "access::revocation::a_revoked_token_ends_its_sessions_on_every_node_in_under_a_second",
+        ],
+    ),
+    (
+        "B51",
+        &[
+            "spark::auth::tokens_never_reach_the_log",
+            "secrets::planted_secrets_are_in_no_log_metric_answer_or_error",
+            "access::hooks::tokens_secrets_and_answers_of_backends_never_reach_the_log",
+        ],
+    ),
+    (
+        "B52",
+        &[
+            "spark::resume::refusals_take_the_same_time_whatever_is_wrong",
+            "spark::auth::no_token_and_one_that_is_not_valid_are_unauthorized_and_close_1008",
+            "limits::connections::handshakes_have_a_rate_per_node_and_per_address",
+        ],
+    ),
+    (
+        "B53",
+        &[
+            "crates/auth/src/credential.rs::precedence_is_query_subprotocol_authorization_cookie_first_message",
+            "spark::connect::a_second_connect_is_refused_and_the_connection_stays",
+        ],
+    ),
+    (
+        "B54",
+        &[
+            "spark::connect::a_silent_connection_is_closed_after_the_connect_timeout",
+            "tests/dialects/topics.rs::a_client_that_says_nothing_is_closed_where_it_must_say_who_it_is",
+        ],
+    ),
+    (
+        "B60",
+        &[
+            "spark::resume::unknown_foreign_and_ended_sessions_cannot_be_told_apart",
+            "adversary::theft::a_stolen_session_id_is_worth_nothing_without_its_token",
+        ],
+    ),
+    (
+        "B61",
+        &[
+            "spark::rotation::the_first_use_of_a_rotated_token_voids_the_one_before",
+            "adversary::theft::a_token_that_was_rotated_out_or_is_of_another_session_is_replayed_in_vain",
+            "adversary::theft::guessed_tokens_never_hit_and_cost_the_victim_nothing",
+            "tests/fuzz/targets.rs::heartbeat_tokens",
+        ],
+    ),
+    (
+        "B62",
+        &[
+            "spark::resume::unknown_foreign_and_ended_sessions_cannot_be_told_apart",
+            "access::revocation::a_revoked_token_ends_its_sessions_on_every_node_in_under_a_second",
+        ],
+    ),
+    (
+        "B63",
+        &[
+            "spark::resume::what_is_no_position_is_a_bad_message_id",
+            "spark::resume::a_position_from_the_future_is_a_rewound_gap_and_mutes_nothing",
+        ],
+    ),
+    (
+        "B64",
+        &[
+            "spark::connect::a_second_connect_is_refused_and_the_connection_stays",
+            "spark::resume::after_a_failed_resume_only_a_connect_helps",
+        ],
+    ),
+    (
+        "B65",
+        &[
+            "adversary::theft::two_that_take_a_session_from_each_other_are_slowed_down",
+            "chaos::takeover::two_resumes_at_once_leave_one_owner",
+        ],
+    ),
+    (
+        "B70",
+        &[
+            "spark::topics::no_topic_name_reaches_a_key_outside_its_own",
+            "spark::topics::names_that_are_none_are_rejected_one_by_one",
+            "spark::topics::a_wildcard_is_a_name_like_any_other",
+            "tests/fuzz/targets.rs::names",
+            "access::names::the_key_space_holds_nothing_but_keys_of_known_kinds_whatever_topics_are_called",
+        ],
+    ),
+    (
+        "B71",
+        &[
+            "spark::topics::a_session_follows_as_many_topics_as_configured_and_no_more",
+            "spark::topics::subscribing_twice_is_once_and_leaving_the_unknown_is_fine",
+            "limits::traffic::joining_and_leaving_is_charged_by_the_topic",
+        ],
+    ),
+    (
+        "B72",
+        &[
+            "spark::grants::inboxes_belong_to_their_owner_and_nobody_publishes_into_the_gateways_topics",
+            "spark::grants::the_sender_of_a_message_is_who_the_token_says",
+        ],
+    ),
+    (
+        "B73",
+        &[
+            "chaos::repeat::a_repeat_answers_the_first_id_whatever_it_carries",
+            "bad_input::payloads::an_id_or_a_topic_that_breaks_its_rule_is_invalid_and_named",
+        ],
+    ),
+    (
+        "B80",
+        &["crates/dialect/src/spark/tests/payloads.rs::payloads_are_64_levels_deep_at_the_most"],
+    ),
+    (
+        "B81",
+        &[
+            "bad_input::payloads::messagepack_that_lies_is_malformed_and_allocates_nothing",
+            "tests/fuzz/targets.rs::spark_msgpack",
+        ],
+    ),
+    (
+        "B82",
+        &[
+            "bad_input::payloads::text_that_is_no_frame_is_malformed_and_the_connection_stays",
+            "tests/fuzz/targets.rs::spark_json",
+        ],
+    ),
+    (
+        "B83",
+        &["bad_input::payloads::messagepack_that_cannot_be_told_to_json_is_invalid"],
+    ),
+    (
+        "B84",
+        &[
+            "bad_input::frames::a_message_of_exactly_the_limit_is_served",
+            "bad_input::frames::the_limit_is_the_configured_one",
+        ],
+    ),
+    ("B85", &["spark::messages::a_json_payload_travels_verbatim"]),
+    (
+        "B90",
+        &[
+            "bad_input::payloads::too_many_frames_are_refused_and_a_flood_is_closed_4100",
+            "limits::traffic::bytes_beyond_their_rate_are_refused_and_a_flood_is_closed_4100",
+            "limits::connections::connections_of_a_user_are_limited_and_a_further_one_is_told",
+        ],
+    ),
+    (
+        "B91",
+        &[
+            "limits::connections::connections_of_an_address_are_limited_and_only_a_trusted_proxy_names_it",
+        ],
+    ),
+    (
+        "B92",
+        &[
+            "limits::connections::connections_of_an_address_are_limited_and_only_a_trusted_proxy_names_it",
+            "limits::connections::connections_beyond_those_of_the_node_are_answered_503_and_find_room_later",
+            "limits::descriptors::without_a_descriptor_a_client_is_told_503_and_the_accept_loop_does_not_spin",
+            "adversary::crowd::ten_thousand_hostile_connections_stay_below_the_memory_ceiling",
+            "tests/dialects/conversation.rs::a_conversation_from_another_machine_needs_tls_where_that_is_asked_for",
+        ],
+    ),
+    (
+        "B93",
+        &[
+            "chaos::slow::a_slow_subscriber_costs_bounded_memory_delays_nobody_and_learns_what_is_gone",
+        ],
+    ),
+    (
+        "B94",
+        &[
+            "bad_input::handshake::a_request_for_another_host_or_path_leads_nowhere",
+            "api::keys::without_a_valid_key_nothing_is_answered_but_the_document",
+            "api::keys::a_key_does_what_its_scopes_say",
+        ],
+    ),
+    (
+        "B95",
+        &[
+            "crates/outbound/src/tests.rs::a_redirect_is_an_answer_and_is_not_followed",
+            "crates/outbound/src/tests.rs::a_metadata_service_is_never_asked",
+            "crates/outbound/src/tests.rs::the_name_is_judged_by_what_it_resolves_to",
+            "crates/outbound/src/guard.rs::what_hands_out_credentials_is_refused_in_every_disguise",
+            "access::keys::a_name_that_leads_inside_is_asked_only_where_the_network_is_allowed",
+            "access::keys::a_url_of_a_metadata_service_stops_the_start",
+        ],
+    ),
+    (
+        "B96",
+        &[
+            "crates/outbound/src/tests.rs::a_silent_backend_costs_its_deadline_and_no_more",
+            "crates/outbound/src/tests.rs::requests_over_the_bound_wait_and_give_up_in_time",
+            "access::hooks::a_backend_that_keeps_failing_is_left_alone_and_tried_again",
+            "access::hooks::a_backend_that_does_not_answer_refuses_for_now_lets_in_or_stands_by_its_word",
+        ],
+    ),
+    (
+        "B97",
+        &["bad_input::handshake::what_users_write_forges_no_line_of_the_log_and_no_metric"],
+    ),
+    (
+        "B98",
+        &[
+            "crates/store/tests/redis_checks/settings.rs::password_is_used_and_shown_nowhere",
+            "crates/store/tests/redis_checks/tls.rs::tls_carries_commands_and_feeds_and_checks_the_server",
+            "secrets::planted_secrets_are_in_no_log_metric_answer_or_error",
+            "secrets::configuration_is_shown_and_refused_without_its_secrets",
+        ],
+    ),
+];
+
+/// Rows that no test shows, and why.
+const ELSEWHERE: &[(&str, &str)] = &[(
+    "B74",
+    "the words of the chat dialect: with its rows S4-* in tests/dialects",
+)];
+
+/// The rows of the matrix; the numbers between are not given out.
+fn rows() -> BTreeSet<String> {
+    [
+        1..=14,
+        20..=27,
+        30..=32,
+        40..=54,
+        60..=65,
+        70..=74,
+        80..=85,
+        90..=98,
+    ]
+    .into_iter()
+    .flatten()
+    .map(|number| format!("B{number:02}"))
+    .collect()
+}
+
+#[test]
+fn every_row_of_bad_input_is_shown_by_a_test_that_exists() {
+    let named = ROWS
+        .iter()
+        .map(|(row, _)| *row)
+        .chain(ELSEWHERE.iter().map(|(row, _)| *row));
+    let shown: BTreeSet<String> = named.map(str::to_owned).collect();
+    assert_eq!(
+        shown.len(),
+        ROWS.len() + ELSEWHERE.len(),
+        "a row stands twice"
+    );
+    assert_eq!(shown, rows());
+    let here = crate::rows::tests();
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    for (row, tests) in ROWS {
+        assert!(!tests.is_empty(), "{row} has no test");
+        for test in *tests {
+            let exists = match test.split_once(".rs::") {
+                None => here.contains(*test),
+                Some((file, name)) => {
+                    let source = std::fs::read_to_string(root.join(format!("{file}.rs")));
+                    let source = source.unwrap_or_else(|error| panic!("{row}: {file}: {error}"));
+                    declares(&source, name)
+                }
+            };
+            assert!(exists, "{row}: {test} does not exist");
+        }
+    }
+}
+
+/// Whether a file declares a test, as a function or by the name of a generated one.
+fn declares(source: &str, name: &str) -> bool {
+    source.contains(&format!("fn {name}(")) || source.contains(&format!("\n    {name}: "))
+}
