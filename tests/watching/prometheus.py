@@ -55,7 +55,7 @@ async def load(one, two, stop):
 @contextlib.contextmanager
 def watched(interval="1s"):
     """Two nodes over one Redis, and a Prometheus that scrapes them as compose's does; its port."""
-    settings = {"namespaces.orders.presence": "false"}
+    settings = {"topics.presence": "true", "namespaces.orders.presence": "false"}
     with redis() as store, node("node-a", store.port, settings) as one, node("node-b", store.port, settings) as two:
         port = free_port()
         config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use sparkway_gateway::settings::Scope;
+use sparkway_metrics::HttpRoute;
 use sparkway_protocol::Code;
 
 use crate::routes::{Body, Parameter, Route, table};
@@ -147,6 +148,9 @@ pub(crate) fn problems(route: &Route) -> Vec<(u16, &'static str)> {
     }
     if route.scope == Scope::Admin && route.path.contains('{') {
         all.push((409, "It does not fit what is there now."));
+    }
+    if route.label == HttpRoute::Presence {
+        all.push((501, "No presence is kept there."));
     }
     all.sort_unstable_by_key(|(status, _)| *status);
     all

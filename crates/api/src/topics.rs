@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 use sparkway_dialect::json_text;
-use sparkway_protocol::{Code, Encoding, Entry, MessageId};
+use sparkway_protocol::{Code, Encoding, Entry, MessageId, TopicName};
 use sparkway_store::directory::{TopicQuery, TopicSummary};
 use sparkway_store::record::Range;
 
@@ -204,9 +204,19 @@ pub(crate) async fn trim(call: Call) -> Answered {
     Ok(Reply::nothing())
 }
 
+/// The topic in the path, if it is kept who is in it.
+fn attended(call: &Call) -> Result<TopicName, Problem> {
+    let topic = call.topic(0)?;
+    if call.desk.keeps_presence(&topic) {
+        return Ok(topic);
+    }
+    let detail = "no presence is kept in this topic: topics.presence is off for its namespace";
+    Err(Problem::new(Code::Unsupported, detail))
+}
+
 /// `GET /v1/topics/{topic}/presence`.
 pub(crate) async fn presence(call: Call) -> Answered {
-    let topic = call.topic(0)?;
+    let topic = attended(&call)?;
     let after = call.query("cursor").map(str::to_owned);
     let store = call.desk.store();
     let found = store.members(topic.clone(), after, call.limit()?).await?;
@@ -220,7 +230,7 @@ pub(crate) async fn presence(call: Call) -> Answered {
 
 /// `GET /v1/topics/{topic}/presence/stats`.
 pub(crate) async fn presence_count(call: Call) -> Answered {
-    let topic = call.topic(0)?;
+    let topic = attended(&call)?;
     let found = call.desk.store().members(topic.clone(), None, 1).await?;
     Reply::ok(&PresenceCount {
         topic: topic.to_string(),

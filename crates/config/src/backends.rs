@@ -119,6 +119,18 @@ pub(crate) fn warnings(settings: &Settings, warnings: &mut Vec<String>) {
     if urls.connect.is_some() && is_nowhere_asked {
         warnings.push("hooks.connect is never asked: auth.mode is off".to_owned());
     }
+    let of_topics = |kind: &str| kind.starts_with("topic.") || kind.starts_with("presence.");
+    let is_kept = settings.topics.presence || settings.namespaces.values().any(|one| one.presence);
+    if urls.events.is_some() && !is_kept {
+        let never: Vec<&str> = settings.hooks.events.iter().map(AsRef::as_ref).collect();
+        let never: Vec<&str> = never.into_iter().filter(|kind| of_topics(kind)).collect();
+        if !never.is_empty() {
+            let never = never.join(", ");
+            warnings.push(format!(
+                "hooks.events is never told {never}: topics.presence is off, and so is that of every namespace"
+            ));
+        }
+    }
     if settings.key_sets.targets.iter().any(is_exposed) {
         warnings.push(
             "keys of an issuer are fetched over http: whoever sits in between can sign tokens"

@@ -151,7 +151,7 @@ impl Reader {
         self.shared.count_heard(self.partition, &entry, verdict);
         match verdict {
             Some(Verdict::InOrder | Verdict::Rewound) => self.hand_on(entry),
-            Some(Verdict::Hole { .. }) if Defect::NoBackLink.is_planted() => self.hand_on(entry),
+            Some(Verdict::Hole { .. }) if ignores_holes() => self.hand_on(entry),
             Some(Verdict::Hole { after }) => self.repair(entry, after).await,
             Some(Verdict::Duplicate) | None => {}
         }
@@ -391,4 +391,10 @@ impl Reader {
             }
         });
     }
+}
+
+/// Whether the back link is not looked at: planted by itself, and with the missing barrier, which
+/// it would make good for with the topic's next message.
+fn ignores_holes() -> bool {
+    Defect::NoBackLink.is_planted() || Defect::NoBarrier.is_planted()
 }

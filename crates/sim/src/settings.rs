@@ -44,6 +44,7 @@ pub fn node(plan: &Plan, name: &str) -> Settings {
     settings.session.heartbeat_interval = Duration::from_mins(5);
     settings.topics.publish = Access::Everyone;
     settings.topics.subscribe = Access::Everyone;
+    settings.topics.presence = true;
     if let Some(kept) = plan.kept {
         settings.topics.history_entries = kept;
     }

@@ -247,6 +247,8 @@ fn settings(args: &DevArgs, at: u16) -> Result<Settings, Failure> {
     settings.server.allowed_origins = vec!["*".to_owned()];
     settings.auth.mode = Mode::Off;
     settings.conversation.responder = Responder::Echo;
+    // Off where it costs something; here everything can be tried.
+    settings.topics.presence = true;
     // Whoever tries things out does so by script: no limit on frames.
     settings.limits.frames_per_second = 0;
     settings.drain.readiness_delay = Duration::ZERO;

@@ -102,6 +102,7 @@ impl Node {
             ("server.node_id", format!("node{}-{}", self.at, self.life)),
             ("store.url", self.store_url.clone()),
             ("store.partitions", cluster.partitions.to_string()),
+            ("store.replicas", cluster.replicas.to_string()),
         ];
         let mut arguments = vec!["serve".to_owned()];
         let settings = SETTINGS
@@ -131,6 +132,9 @@ pub(crate) struct Cluster {
     binary: PathBuf,
     environment: Vec<(String, String)>,
     partitions: usize,
+    /// How many replicas confirm what is published as replicated: all, because any of them may be
+    /// the one that takes over.
+    replicas: u8,
     nodes: Vec<Arc<Mutex<Node>>>,
     client_lines: Vec<Proxy>,
     store_lines: Vec<Arc<Proxy>>,
@@ -175,6 +179,7 @@ impl Cluster {
             binary,
             environment,
             partitions,
+            replicas: if topology == Topology::Sentinel { 2 } else { 1 },
             nodes,
             client_lines,
             store_lines,

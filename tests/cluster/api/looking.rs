@@ -249,3 +249,22 @@ async fn who_is_in_a_topic_is_listed_over_all_nodes() {
     let wrong = backend.get("/v1/topics/here:1/presence?cursor=x").await;
     assert_eq!(wrong.status, 400);
 }
+
+#[tokio::test]
+async fn presence_that_is_not_kept_is_refused_by_name_not_shown_as_nobody() {
+    let settings = [super::KEYED, &[("topics.presence", "false")]].concat();
+    let cluster = Cluster::memory(&settings).await;
+    let backend = Backend::new(cluster.processes[0].internal[0], Some(KEY)).await;
+    for path in ["presence", "presence/stats"] {
+        let answer = backend.get(&format!("/v1/topics/here:1/{path}")).await;
+        assert_eq!(answer.status, 501);
+        assert_eq!(answer.body["code"], "unsupported");
+        let detail = answer.body["detail"].to_string();
+        assert!(detail.contains("topics.presence"), "{detail}");
+    }
+    let mut peer = Peer::connect(cluster.first(), Encoding::Json).await;
+    let refused = peer
+        .refused("topic:presence", json!({"topic": "here:1"}))
+        .await;
+    assert_eq!(refused, "unsupported");
+}

@@ -31,7 +31,11 @@ pub(crate) struct Cluster {
 }
 
 /// Settings of every node that a test says nothing else about.
-const USUAL: &[(&str, &str)] = &[("auth.mode", "off"), ("limits.frames_per_second", "0")];
+const USUAL: &[(&str, &str)] = &[
+    ("auth.mode", "off"),
+    ("limits.frames_per_second", "0"),
+    ("topics.presence", "true"),
+];
 
 impl Cluster {
     /// Starts nodes that share these settings.

@@ -87,7 +87,7 @@ fn of_topics() -> Vec<Route> {
         },
         Route {
             summary: "List who is in a topic",
-            notes: "Users with at least one session that receives it, on all nodes; empty where the topic's namespace keeps no presence.",
+            notes: "Users with at least one session that receives it, on all nodes. Where `topics.presence` is off for the namespace, the answer is `unsupported`.",
             query: &[CURSOR, LIMIT],
             answer: answer::<topics::Present>(200),
             serve: Serve::Answer(|call| Box::pin(topics::presence(call))),
@@ -99,7 +99,7 @@ fn of_topics() -> Vec<Route> {
         },
         Route {
             summary: "Count who is in a topic",
-            notes: "Users, as in the list; 0 where the topic's namespace keeps no presence.",
+            notes: "Users, as in the list.",
             answer: answer::<topics::PresenceCount>(200),
             serve: Serve::Answer(|call| Box::pin(topics::presence_count(call))),
             ..look(

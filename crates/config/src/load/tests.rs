@@ -543,7 +543,7 @@ fn short_history_and_memory_store_are_warned_about() {
 fn list_of_variables_names_every_key_that_a_variable_can_set() {
     let listing = env_listing();
     assert!(listing.contains("# SPARKWAY__SESSION__HEARTBEAT_INTERVAL=25s\n"));
-    assert!(listing.contains("# SPARKWAY__NAMESPACES__NAME__PRESENCE=true\n"));
+    assert!(listing.contains("# SPARKWAY__NAMESPACES__NAME__PRESENCE=false\n"));
     assert!(listing.lines().all(|line| line.starts_with("# ")));
 }
 

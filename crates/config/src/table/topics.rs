@@ -140,7 +140,7 @@ macro_rules! topic_keys {
             },
             Key {
                 name: concat!($prefix, ".presence"),
-                doc: "Whether clients may ask who is there.",
+                doc: "Whether it is kept who is in a topic, so that clients and backends can ask and are told. Each subscription then costs a write to the store.",
                 secret: false,
                 kind: Kind::Flag(|draft, name, value| draft.topic(name).presence = value),
                 get: |draft, name| flag(draft.topic_now(name).presence),

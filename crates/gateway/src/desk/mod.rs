@@ -57,6 +57,12 @@ impl Desk {
         &self.shared.store
     }
 
+    /// Whether it is kept who is in a topic: `topics.presence`, or that of its namespace.
+    #[must_use]
+    pub fn keeps_presence(&self, topic: &TopicName) -> bool {
+        self.shared.has_presence(topic)
+    }
+
     /// Which partition a topic is of.
     #[must_use]
     pub fn layout(&self) -> Partitions {

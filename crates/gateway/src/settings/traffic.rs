@@ -99,7 +99,7 @@ impl Default for TopicSettings {
         Self {
             history_entries: 1000,
             history_age: Duration::from_mins(10),
-            presence: true,
+            presence: false,
             ephemeral: false,
             durability: Durability::Stored,
             publish: Access::Granted,

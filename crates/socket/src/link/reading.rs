@@ -58,7 +58,10 @@ impl<S: LinkStream> Read for Source<'_, '_, S> {
             let sound = self.scanner.scan(read);
             *self.bytes_read += read.len() as u64;
             match self.inflater.as_mut().filter(|_| !read.is_empty()) {
-                None => return Ok(read.len()),
+                // Nothing but the fault: what is read next says so.
+                None if sound == 0 && !read.is_empty() => {}
+                // The library knows less rules: it would hand out what comes after a fault.
+                None => return Ok(sound),
                 // What it passes on looks like sound frames, so nothing else may come to it.
                 Some(inflater) => inflater.take(read.get(..sound).unwrap_or_default()),
             }

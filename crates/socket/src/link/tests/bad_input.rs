@@ -161,6 +161,34 @@ async fn fragments_without_end_are_refused_with_1008() {
 }
 
 #[tokio::test]
+async fn nothing_that_comes_after_a_fault_is_handed_out_though_it_was_read_with_it() {
+    let settings = LinkSettings {
+        fragments: 2,
+        ..LinkSettings::default()
+    };
+    for step in [1, 7, 1000] {
+        let mut pair = Pair::with(8192, settings);
+        let bytes = [
+            client_frame(0x81, b"before"),
+            client_frame(0x01, b"a"),
+            client_frame(0x00, b"b"),
+            client_frame(0x80, b"c"),
+            client_frame(0x89, b"after"),
+        ];
+        for piece in bytes.concat().chunks(step) {
+            pair.send(piece).await;
+        }
+        assert_eq!(pair.text().await, "before");
+        let Closed::Violation(violation) = pair.closed().await else {
+            panic!("accepted");
+        };
+        assert_eq!(violation.detail, "too many fragments", "in steps of {step}");
+        assert_eq!(pair.link.traffic().messages, 1);
+        assert_eq!(pair.link.traffic().control_frames, 0);
+    }
+}
+
+#[tokio::test]
 async fn as_many_fragments_as_allowed_are_joined() {
     let mut pair = Pair::new(16_384);
     pair.send(&client_frame(0x01, b"a")).await;
