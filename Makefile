@@ -59,6 +59,7 @@ fmt: ## format the sources
 
 docs: ## generate the reference pages
 	UPDATE=1 $(CARGO) test --locked -p sparkway-protocol -p sparkway-config -p sparkway-metrics --quiet
+	UPDATE=1 $(CARGO) test --locked --bin sparkway reference_page --quiet
 	UPDATE=1 $(CARGO) test --locked --test cluster the_reference_page --quiet
 	$(CARGO) doc --workspace --no-deps
 

@@ -11,6 +11,8 @@ mod console;
 mod demo;
 mod exit;
 mod operate;
+#[cfg(test)]
+mod reference;
 mod telemetry;
 
 use std::io::Write as _;

@@ -53,27 +53,31 @@ async def load(one, two, stop):
 
 
 @contextlib.contextmanager
+def scraping(nodes, interval="1s"):
+    """A Prometheus that scrapes nodes as compose's does; its port."""
+    port = free_port()
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": interval, "evaluation_interval": interval}
+    config["rule_files"] = [str(ROOT / "deploy/prometheus/rules.yaml")]
+    config["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{one.internal}" for one in nodes]}]
+    config["scrape_configs"][0]["relabel_configs"] = [{"target_label": "namespace", "replacement": "test"}] + [
+        {"source_labels": ["__address__"], "regex": f".*:{one.internal}", "target_label": "pod", "replacement": one.name} for one in nodes]
+    with Process(["true"]) as scratch:
+        path = pathlib.Path(scratch.folder, "prometheus.yml")
+        path.write_text(yaml.safe_dump(config))
+        arguments = ["prometheus", f"--config.file={path}", f"--web.listen-address=127.0.0.1:{port}", f"--storage.tsdb.path={scratch.folder}/data"]
+        with Process(arguments) as server:
+            until(f"prometheus answers; {server.log}", lambda: get(port, "/-/ready"))
+            yield port
+
+
+@contextlib.contextmanager
 def watched(interval="1s"):
-    """Two nodes over one Redis, and a Prometheus that scrapes them as compose's does; its port."""
+    """Two nodes over one Redis, and a Prometheus; its port."""
     settings = {"topics.presence": "true", "namespaces.orders.presence": "false"}
     with redis() as store, node("node-a", store.port, settings) as one, node("node-b", store.port, settings) as two:
-        port = free_port()
-        config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
-        config["global"] = {"scrape_interval": interval, "evaluation_interval": interval}
-        config["rule_files"] = [str(ROOT / "deploy/prometheus/rules.yaml")]
-        config["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{one.internal}", f"127.0.0.1:{two.internal}"]}]
-        config["scrape_configs"][0]["relabel_configs"] = [
-            {"target_label": "namespace", "replacement": "test"},
-            {"source_labels": ["__address__"], "regex": f".*:{one.internal}", "target_label": "pod", "replacement": "node-a"},
-            {"source_labels": ["__address__"], "regex": f".*:{two.internal}", "target_label": "pod", "replacement": "node-b"},
-        ]
-        with Process(["true"]) as scratch:
-            path = pathlib.Path(scratch.folder, "prometheus.yml")
-            path.write_text(yaml.safe_dump(config))
-            arguments = ["prometheus", f"--config.file={path}", f"--web.listen-address=127.0.0.1:{port}", f"--storage.tsdb.path={scratch.folder}/data"]
-            with Process(arguments) as server:
-                until(f"prometheus answers; {server.log}", lambda: get(port, "/-/ready"))
-                yield port, one, two
+        with scraping([one, two], interval) as port:
+            yield port, one, two
 
 
 def test_every_query_of_dashboard_and_rules_finds_its_families_in_a_real_prometheus():

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs what operators watch with against the real program: run.py [traces|prometheus|scale]… (default: all)."""
+"""Runs what operators watch with against the real program: run.py [traces|prometheus|panels|scale]… (default: all)."""
 import os
 import pathlib
 import subprocess
@@ -9,7 +9,7 @@ import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 VENV = ROOT / "target" / "watching-venv"
-PACKAGES = ["websockets==15.0.1", "opentelemetry-proto==1.45.2", "PyYAML==6.0.4"]
+PACKAGES = ["websockets==15.0.1", "opentelemetry-proto==1.45.2", "PyYAML==6.0.4", "matplotlib==3.11.2"]
 
 
 def prepared():
@@ -26,7 +26,7 @@ def prepared():
 
 def main():
     """Runs the wanted tests; prints one line each."""
-    wanted = [name for name in sys.argv[1:] if name != "full"] or ["traces", "prometheus", "scale"]
+    wanted = [name for name in sys.argv[1:] if name != "full"] or ["traces", "prometheus", "panels", "scale"]
     failed = 0
     for name in wanted:
         module = __import__(name)

@@ -1,11 +1,13 @@
 """Two nodes over one Redis export to a real OTLP receiver: names, parents, links, flush, and nothing when off."""
 import asyncio
 import http.server
+import json
 import threading
+import urllib.request
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from harness import Client, free_port, node, redis, until
+from harness import SOON, Client, free_port, node, redis, until
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TP = f"00-{TRACE}-{SPAN}-01"
@@ -108,6 +110,69 @@ def test_one_trace_shows_a_publish_its_script_and_its_delivery_on_another_node()
     assert "orders:1" not in text, "topics are named only on request"
 
 
+def post(target, path, body, headers=None):
+    """A request of a backend; the answer."""
+    request = urllib.request.Request(f"http://127.0.0.1:{target.internal}{path}", json.dumps(body).encode(), headers or {})
+    with urllib.request.urlopen(request, timeout=SOON) as answer:
+        return json.loads(answer.read())
+
+
+async def hear(target, topic, told):
+    """The next message of a topic, which is told only when its reader is there."""
+    reader = await Client.connect(target)
+    await reader.subscribe(topic)
+    await asyncio.to_thread(told)
+    frame = await reader.message()
+    await reader.ws.close()
+    return frame
+
+
+def test_a_publish_over_http_is_part_of_the_trace_of_its_caller():
+    receiver = Receiver()
+    settings = {"tracing.otlp_endpoint": receiver.url, "tracing.sample_ratio": "0", "tracing.connection_ratio": "0"}
+    with redis() as store, node("node-a", store.port, settings) as one, node("node-b", store.port, settings) as two:
+        body = {"topic": "orders:1", "data": "paid"}
+        frame = asyncio.run(hear(two, "orders:1", lambda: post(one, "/v1/publish", body, {"traceparent": TP})))
+        post(one, "/v1/publish", {"topic": "quiet:1", "data": "x"})
+        post(one, "/v1/publish", {"topic": "quiet:1", "data": "x"}, {"traceparent": "what is that"})
+        assert one.terminate() == 0 and two.terminate() == 0
+    publish, = receiver.named("publish orders")
+    assert publish.trace_id.hex() == TRACE and publish.parent_span_id.hex() == SPAN
+    assert attributes(publish)["messaging.message.id"] == frame["id"] and attributes(publish)["sparkway.node"] == "node-a"
+    script, = receiver.named("EVALSHA")
+    assert script.parent_span_id == publish.span_id
+    there = [span for span in receiver.named("deliver orders") if attributes(span)["sparkway.node"] == "node-b"]
+    assert there and there[0].trace_id.hex() == TRACE and there[0].parent_span_id == publish.span_id
+    assert frame["tp"] == f"00-{TRACE}-{publish.span_id.hex()}-01", frame
+    assert not receiver.named("publish quiet")
+
+
+def test_a_marked_topic_or_session_is_recorded_on_every_node_until_it_is_unmarked():
+    receiver = Receiver()
+    settings = {"tracing.otlp_endpoint": receiver.url, "tracing.sample_ratio": "0", "tracing.connection_ratio": "0"}
+
+    async def story(one, two):
+        here, there = await Client.connect(one), await Client.connect(two)
+        assert (await asyncio.to_thread(post, one, "/v1/trace", {"topic": "seen:1"}))["exported"]
+        await asyncio.to_thread(post, one, "/v1/trace", {"session": there.session["session_id"], "seconds": 60})
+        # The other node is told through the store: its word comes after, not with, the answer.
+        while not (receiver.named("publish seen") and receiver.named("publish own")):
+            await there.publish("seen:1", 1)
+            await there.publish("own:1", 1)
+        await here.publish("unseen:1", 1)
+        await asyncio.to_thread(post, one, "/v1/trace", {"topic": "seen:1", "seconds": 0})
+        await here.publish("seen:1", "no more")
+        await here.ws.close()
+        await there.ws.close()
+
+    env = {"OTEL_BSP_SCHEDULE_DELAY": "100"}
+    with redis() as store, node("node-a", store.port, settings, env) as one, node("node-b", store.port, settings, env) as two:
+        asyncio.run(story(one, two))
+        assert one.terminate() == 0 and two.terminate() == 0
+    assert {attributes(span)["sparkway.node"] for span in receiver.named("publish seen")} == {"node-b"}
+    assert not receiver.named("publish unseen")
+
+
 def test_the_variables_of_the_standard_switch_tracing_on_and_off():
     receiver = Receiver()
     env = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTEL_SERVICE_NAME": "gateway-of-mine", "OTEL_BSP_SCHEDULE_DELAY": "100",
@@ -147,4 +212,6 @@ def test_a_collector_that_is_away_costs_spans_and_nothing_else():
 
 
 TESTS = [test_one_trace_shows_a_publish_its_script_and_its_delivery_on_another_node,
+         test_a_publish_over_http_is_part_of_the_trace_of_its_caller,
+         test_a_marked_topic_or_session_is_recorded_on_every_node_until_it_is_unmarked,
          test_the_variables_of_the_standard_switch_tracing_on_and_off, test_a_collector_that_is_away_costs_spans_and_nothing_else]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use sparkway_gateway::desk::Desk;
-use sparkway_protocol::{Code, MessageId, NodeId, SessionId, TopicName, UserId};
+use sparkway_protocol::{Code, MessageId, NodeId, SessionId, TopicName, TraceContext, UserId};
 
 use crate::nodes::Setting;
 use crate::problem::Problem;
@@ -29,6 +29,8 @@ pub(crate) struct Call {
     /// The query, decoded. Only names that the route knows.
     pub(crate) query: Vec<(String, String)>,
     pub(crate) idempotency_key: Option<String>,
+    /// The trace of the caller (`traceparent`); what is none counts as absent, as the standard asks.
+    pub(crate) trace: Option<TraceContext>,
     pub(crate) body: Bytes,
 }
 

@@ -180,6 +180,7 @@ fn publication(call: &Call, message: Direct, inbox: &TopicName) -> Result<Public
         digest: name.map(|name| digest::of_request(&call.key, inbox, &name)),
         durability: Durability::Stored,
         ephemeral: false,
+        trace: call.trace,
     })
 }
 

@@ -30,6 +30,7 @@ mod shape;
 mod site;
 mod tokens;
 mod topics;
+mod trace;
 
 pub use nodes::Setting;
 pub use openapi::document;

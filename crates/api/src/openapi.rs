@@ -133,6 +133,12 @@ fn parameters(route: &Route) -> Vec<Value> {
             "1 to 255 characters: the same key of the same API key publishes once, on whatever node.",
         );
     }
+    if route.scope == Scope::Publish {
+        header(
+            "traceparent",
+            "W3C trace context: the publish is part of that trace, and so are its deliveries.",
+        );
+    }
     header("X-Request-Id", "Comes back in the answer and in problems.");
     all
 }

@@ -310,6 +310,7 @@ fn publication(
             Some(Durable::Replicated) => Durability::Replicated,
         },
         ephemeral: ephemeral.unwrap_or(false),
+        trace: call.trace,
     })
 }
 

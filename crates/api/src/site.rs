@@ -11,7 +11,7 @@ use sparkway_gateway::site::{
     Answer, BodyError, Receive, RequestHead, Response, Site, decode_segment,
 };
 use sparkway_metrics::{HttpRoute, HttpStatus};
-use sparkway_protocol::Code;
+use sparkway_protocol::{Code, TraceContext};
 use tokio::sync::Semaphore;
 
 use crate::call::{Call, idempotency_key};
@@ -145,6 +145,7 @@ impl State {
             segments,
             query,
             idempotency_key,
+            trace: head.header("traceparent").and_then(TraceContext::parse),
             body: bytes::Bytes::new(),
         };
         let serve = match route.serve {

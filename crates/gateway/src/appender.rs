@@ -18,6 +18,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::attached::Attached;
 use crate::effect::overtaken;
+use crate::shared::Shared;
 use crate::trace::{Begun, Published};
 
 /// Who awaits the outcome of a publish.
@@ -44,8 +45,24 @@ enum Who {
     /// A backend, through the HTTP API.
     Backend {
         answer: oneshot::Sender<Result<Appended, WriteError>>,
-        metrics: Box<Metrics>,
+        shared: Arc<Shared>,
     },
+}
+
+impl Who {
+    fn shared(&self) -> &Shared {
+        match self {
+            Self::Session { session, .. } => &session.worker.shared,
+            Self::Backend { shared, .. } => shared,
+        }
+    }
+
+    const fn origin(&self) -> Origin {
+        match self {
+            Self::Session { .. } => Origin::Client,
+            Self::Backend { .. } => Origin::Http,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -175,8 +192,8 @@ fn pretend(
 /// The call of the store is a part of every recorded publish in the batch.
 fn trace_batch(waiters: &[Waiter], began: SystemTime, count: usize) {
     for waiter in waiters {
-        if let (Who::Session { session, .. }, Some(span)) = (&waiter.who, &waiter.span)
-            && let Some(tracing) = &session.worker.shared.tracing
+        if let Some(span) = &waiter.span
+            && let Some(tracing) = &waiter.who.shared().tracing
         {
             tracing.stored(span, began, count);
         }
@@ -206,21 +223,20 @@ impl Waiter {
 
     /// A backend; the outcome comes through the receiver.
     pub(crate) fn backend(
-        metrics: &Metrics,
+        shared: &Arc<Shared>,
         topic: &TopicName,
+        span: Option<Box<Begun>>,
     ) -> (Self, oneshot::Receiver<Result<Appended, WriteError>>) {
         let (answer, outcome) = oneshot::channel();
-        let who = Who::Backend {
-            answer,
-            metrics: Box::new(metrics.clone()),
-        };
-        let began = Instant::now();
         let waiter = Self {
-            who,
-            began,
-            namespace: metrics.namespaces.slot(topic.namespace()),
-            topic: None,
-            span: None,
+            began: Instant::now(),
+            namespace: shared.metrics.namespaces.slot(topic.namespace()),
+            topic: shared.tracing.as_ref().map(|_| topic.clone()),
+            span,
+            who: Who::Backend {
+                answer,
+                shared: Arc::clone(shared),
+            },
         };
         (waiter, outcome)
     }
@@ -233,17 +249,21 @@ impl Waiter {
             topic,
             span,
         } = self;
+        let result = match (&who, result) {
+            (Who::Session { session, epoch, .. }, Err(WriteError::Fenced))
+                if session.has_overtaken(*epoch) =>
+            {
+                Err(overtaken())
+            }
+            (_, result) => result,
+        };
+        let shared = who.shared();
+        count(&shared.metrics, (who.origin(), namespace), &result, began);
+        if let (Some(tracing), Some(topic)) = (&shared.tracing, topic) {
+            tracing.published(span, &topic, began.elapsed(), how(&result));
+        }
         match who {
             Who::Session { session, id, epoch } => {
-                let result = match result {
-                    Err(WriteError::Fenced) if session.has_overtaken(epoch) => Err(overtaken()),
-                    result => result,
-                };
-                let shared = &session.worker.shared;
-                count(&shared.metrics, (Origin::Client, namespace), &result, began);
-                if let (Some(tracing), Some(topic)) = (&shared.tracing, topic) {
-                    tracing.published(span, &topic, began.elapsed(), how(&result));
-                }
                 let result = result
                     .map(|stored| Some((stored.id, stored.duplicate)))
                     .map_err(|error| failure_of(&error));
@@ -255,11 +275,8 @@ impl Waiter {
                     result: soften(result),
                 });
             }
-            Who::Backend { answer, metrics } => {
-                count(&metrics, (Origin::Http, namespace), &result, began);
-                // Whoever asked may have gone.
-                drop(answer.send(result));
-            }
+            // Whoever asked may have gone.
+            Who::Backend { answer, .. } => drop(answer.send(result)),
         }
     }
 }

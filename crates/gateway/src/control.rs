@@ -42,6 +42,7 @@ pub(crate) async fn listen(shared: Arc<Shared>, mut control: mpsc::Receiver<Cont
             Control::Drain { go } => {
                 shared.drain_wanted.send_replace(go);
             }
+            Control::Mark { what, seconds } => shared.mark(what, seconds),
             Control::Close { session, reason } => {
                 if let Some(found) = shared.registry.get(session) {
                     found.handle.post(Input::Disconnect(reason));

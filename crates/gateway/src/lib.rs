@@ -77,4 +77,4 @@ mod worker;
 pub use drain::Phase;
 pub use node::{Node, StartError};
 pub use sparkway_auth::{Revocation, Revoked};
-pub use sparkway_store::StoreError;
+pub use sparkway_store::{Marked, StoreError};

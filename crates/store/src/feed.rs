@@ -93,6 +93,15 @@ pub enum FeedEvent {
     Rewound(Hole),
 }
 
+/// Whose publishes an operator wants to see traced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Marked {
+    /// Those into this topic.
+    Topic(TopicName),
+    /// Those of this session.
+    Session(SessionId),
+}
+
 /// What one node tells another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
@@ -136,6 +145,13 @@ pub enum Control {
     Drain {
         /// Whether it is to go.
         go: bool,
+    },
+    /// Publishes are recorded in any case, for a while.
+    Mark {
+        /// Which.
+        what: Marked,
+        /// For how many seconds; 0 ends it.
+        seconds: u16,
     },
     /// Tokens were revoked; told to all nodes.
     Revoked(Revocation),

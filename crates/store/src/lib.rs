@@ -36,7 +36,7 @@ use sparkway_protocol::{
 
 pub use directory::Directory;
 pub use error::{ClaimError, StoreError, WriteError};
-pub use feed::{Control, Feed, FeedEvent, FeedHandle};
+pub use feed::{Control, Feed, FeedEvent, FeedHandle, Marked};
 pub use outbox::{Happened, KeptEvent, Matters, Outbox, TakenEvents};
 pub use presence::Presence;
 pub use record::{

@@ -79,3 +79,34 @@ async fn all_sessions_of_a_user_are_ended_and_tokens_revoked() {
         );
     }
 }
+
+#[tokio::test]
+async fn what_is_to_be_traced_is_named_once_and_ends_by_itself() {
+    let (_cluster, backend) = super::one_node().await;
+    let before = backend.get("/v1/info").await.ok()["now"].as_u64().unwrap();
+    let marked = backend
+        .post("/v1/trace", &json!({"topic": "a:1"}))
+        .await
+        .ok();
+    let until = marked["until"].as_u64().unwrap();
+    assert!((590_000..660_000).contains(&(until - before)), "{marked}");
+    assert_eq!(marked["exported"], json!(false), "no collector is named");
+    let session = "0198f9c2-8a6e-8000-8000-000000000000";
+    backend
+        .post("/v1/trace", &json!({"session": session, "seconds": 0}))
+        .await
+        .ok();
+    for wrong in [
+        json!({}),
+        json!({"topic": "a:1", "session": session}),
+        json!({"topic": "a 1"}),
+        json!({"session": "nobody"}),
+        json!({"topic": "a:1", "seconds": 601}),
+    ] {
+        assert_eq!(
+            backend.post("/v1/trace", &wrong).await.code(),
+            "invalid",
+            "{wrong}"
+        );
+    }
+}

@@ -5,7 +5,7 @@ use sparkway_gateway::settings::Scope;
 use sparkway_metrics::HttpRoute;
 
 use super::{NO_BODY, Parameter, Route, SMALL, Serve, answer, body, one, optional_body};
-use crate::{enlist, nodes, publish, sessions, tokens, topics};
+use crate::{enlist, nodes, publish, sessions, tokens, topics, trace};
 
 /// A message for an inbox, as long as one of a topic.
 const MESSAGE: usize = 1024 * 1024;
@@ -59,6 +59,15 @@ fn of_nodes() -> Vec<Route> {
             notes: "Until it begins to close connections (`drain.readiness_delay`); then it is a conflict.",
             serve: Serve::Answer(|call| Box::pin(nodes::drain(call, false))),
             ..drain(Method::DELETE, "keepNode")
+        },
+        Route {
+            scope: Scope::Admin,
+            summary: "Trace a topic or a session",
+            notes: "On all nodes, for ten minutes at the most: its publishes are recorded whatever `tracing.sample_ratio` says, up to 100 per second and node together with those whose clients record them. A node keeps 64 such wishes; of more the one that ends first gives way. Needs `tracing.otlp_endpoint`; a node without one records nothing.",
+            body: body::<trace::Trace>(SMALL, r#"{"topic":"room:1","seconds":60}"#),
+            answer: answer::<trace::Traced>(200),
+            serve: Serve::Answer(|call| Box::pin(trace::mark(call))),
+            ..manage(Method::POST, "/v1/trace", HttpRoute::Trace, "traceFor")
         },
         Route {
             query: UNTIL,

@@ -21,7 +21,7 @@ pub(super) fn routes() -> Vec<Route> {
             scope: Scope::Publish,
             id: "publish",
             summary: "Publish a message",
-            notes: "Answered when the message is stored, with its id. Subscribers of every dialect on every node receive it.",
+            notes: "Answered when the message is stored, with its id. Subscribers of every dialect on every node receive it. With a W3C `traceparent` header it is part of that trace.",
             query: &[],
             body: body::<publish::Publish>(
                 MESSAGE,

@@ -4,6 +4,7 @@ mod drain;
 mod publish;
 mod sessions;
 mod tail;
+mod trace;
 
 use std::sync::Arc;
 

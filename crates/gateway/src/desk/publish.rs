@@ -2,7 +2,9 @@
 
 use futures_util::future::join_all;
 use sparkway_metrics::{Origin, PublishResult};
-use sparkway_protocol::{Durability, Ephemeral, MessageId, Payload, SessionId, TopicName, UserId};
+use sparkway_protocol::{
+    Durability, Ephemeral, MessageId, Payload, SessionId, TopicName, TraceContext, UserId,
+};
 use sparkway_store::{Append, Appended, StoreError, WriteError};
 
 use super::Desk;
@@ -26,6 +28,8 @@ pub struct Publication {
     pub durability: Durability,
     /// Only announced, never kept.
     pub ephemeral: bool,
+    /// The trace that it is part of.
+    pub trace: Option<TraceContext>,
 }
 
 /// What became of it.
@@ -77,6 +81,7 @@ impl Desk {
             digest,
             durability,
             ephemeral,
+            trace,
         } = publication;
         let settings = shared.settings.topic(&topic);
         if ephemeral || settings.ephemeral {
@@ -103,6 +108,8 @@ impl Desk {
             (Durability::Stored, Durability::Stored) => Durability::Stored,
             (Durability::Replicated, _) | (_, Durability::Replicated) => Durability::Replicated,
         };
+        let span = shared.tracing.as_ref();
+        let span = span.and_then(|tracing| tracing.publish(trace, &topic, None));
         let append = Append {
             retention: shared.retention(&topic),
             payload,
@@ -112,11 +119,14 @@ impl Desk {
             // The node's own retry needs a name, too.
             digest: digest.unwrap_or_else(rand::random),
             fence: None,
-            trace: None,
+            trace: span.as_ref().map_or_else(
+                || trace.filter(TraceContext::is_sampled),
+                |span| Some(span.context),
+            ),
             durability,
             topic,
         };
-        let (waiter, outcome) = Waiter::backend(&shared.metrics, &append.topic);
+        let (waiter, outcome) = Waiter::backend(&shared, &append.topic, span);
         if let Some(lot) = shared.lot_of(&append.topic) {
             lot.appender.submit(append, waiter);
         }

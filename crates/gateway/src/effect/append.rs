@@ -88,7 +88,8 @@ impl Attached {
             (Durability::Replicated, _) | (_, Durability::Replicated) => Durability::Replicated,
         };
         let span = shared.tracing.as_ref();
-        let span = span.and_then(|tracing| tracing.publish(request.trace));
+        let span = span
+            .and_then(|tracing| tracing.publish(request.trace, &request.topic, Some(self.session)));
         let append = Append {
             retention: shared.retention(&request.topic),
             topic: request.topic,

@@ -4,6 +4,9 @@
 //! node, and miss nothing; for the others a lost connection is one of few attempts.
 
 mod rule;
+#[cfg(test)]
+mod simulation;
+mod takers;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,6 +21,7 @@ use crate::connection::Connection;
 use crate::drain::{OBEY, Phase};
 use crate::shared::Shared;
 use rule::Loads;
+use takers::Takers;
 
 /// Between two decisions.
 const STEP: Duration = Duration::from_secs(1);
@@ -36,6 +40,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut others, mut leased): (Vec<u64>, _) = (Vec::new(), u64::MAX);
     let (mut steps, mut owed, mut over) = (0_u64, 0.0, false);
+    let (mut takers, mut gone) = (Takers::new(), 0_u64);
     while *shared.phase.borrow() == Phase::Serving {
         ticks.tick().await;
         if steps.is_multiple_of(LEASES)
@@ -44,7 +49,15 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             let (own, rest): (Vec<_>, Vec<_>) =
                 nodes.iter().partition(|node| node.node == shared.id);
             let serving = rest.iter().filter(|node| !node.draining);
-            others = serving.map(|node| node.connections).collect();
+            let counts: Vec<_> = serving
+                .map(|node| (node.node.clone(), node.connections))
+                .collect();
+            let judged = (std::mem::take(&mut gone), settings.threshold);
+            let (count, left_out) = takers.look(&counts, shared.connections(), judged);
+            others = count;
+            for node in left_out {
+                tracing::warn!(%node, "left out of the balance: nobody comes to it");
+            }
             // While a crowd arrives the others' counts are behind: this node's as far behind.
             leased = own.first().map_or(u64::MAX, |node| node.connections);
         }
@@ -69,6 +82,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let leaving = natives(&shared, most);
         let shed = &shared.metrics.node.rebalance_shed;
         shed.inc_by(leaving.len() as u64);
+        gone += leaving.len() as u64;
         for session in leaving {
             send_away(&shared, session);
         }

@@ -8,6 +8,7 @@
 //! delivery on any node, now or in a replay, can name it. Topics, users and tokens are in no span
 //! but for the topic where the operator asks for it.
 
+mod marks;
 mod sampler;
 mod span;
 
@@ -16,11 +17,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use sparkway_metrics::{Counters, SpanResult};
-use sparkway_protocol::{Entry, MessageId, TopicName};
+use sparkway_protocol::{Entry, MessageId, SessionId, TopicName};
+use sparkway_store::Marked;
 
 pub use sparkway_protocol::TraceContext;
 
 use crate::settings::TracingSettings;
+use crate::shared::Shared;
+use marks::Marks;
 pub(crate) use sampler::Sampler;
 pub(crate) use span::Begun;
 pub use span::{Span, SpanKind, Value};
@@ -39,6 +43,7 @@ pub trait Spans: fmt::Debug + Send + Sync + 'static {
 pub(crate) struct Tracing {
     spans: Arc<dyn Spans>,
     sampler: Sampler,
+    marks: Marks,
     settings: TracingSettings,
     counted: Counters<SpanResult>,
     /// The store is a server of its own, and its calls are calls of Redis.
@@ -65,6 +70,7 @@ impl Tracing {
         Self {
             spans,
             sampler: Sampler::new(&settings),
+            marks: Marks::default(),
             settings,
             counted,
             is_redis,
@@ -72,9 +78,16 @@ impl Tracing {
         }
     }
 
-    /// A publish came in, perhaps as part of a client's trace. `None`: it is not recorded.
-    pub(crate) fn publish(&self, parent: Option<TraceContext>) -> Option<Box<Begun>> {
-        let is_recorded = self.sampler.publish(parent);
+    /// A publish came in, of a session or a backend, perhaps as part of its trace. `None`: it is
+    /// not recorded.
+    pub(crate) fn publish(
+        &self,
+        parent: Option<TraceContext>,
+        topic: &TopicName,
+        session: Option<SessionId>,
+    ) -> Option<Box<Begun>> {
+        let is_recorded = self.sampler.publish(parent)
+            || (self.marks.cover(topic, session) && self.sampler.forced());
         is_recorded.then(|| Box::new(Begun::new("publish", SpanKind::Server, parent)))
     }
 
@@ -210,5 +223,14 @@ impl Tracing {
             SpanResult::Dropped
         };
         self.counted.at(result).inc();
+    }
+}
+
+impl Shared {
+    /// Records the publishes of a topic or a session in any case, for so many seconds.
+    pub(crate) fn mark(&self, what: Marked, seconds: u16) {
+        if let Some(tracing) = &self.tracing {
+            tracing.marks.set(what, Duration::from_secs(seconds.into()));
+        }
     }
 }

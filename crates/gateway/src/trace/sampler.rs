@@ -38,7 +38,7 @@ impl Sampler {
     /// one that does not is not.
     pub(crate) fn publish(&self, parent: Option<TraceContext>) -> bool {
         match parent {
-            Some(parent) => parent.is_sampled() && self.forced.take(),
+            Some(parent) => parent.is_sampled() && self.forced(),
             None => rand::random::<f64>() < self.publishes,
         }
     }
@@ -50,6 +50,11 @@ impl Sampler {
             None => rand::random::<f64>() < self.connections,
         };
         wanted && self.opened.take()
+    }
+
+    /// Whether one more publish is recorded that was not drawn, but asked for.
+    pub(crate) fn forced(&self) -> bool {
+        self.forced.take()
     }
 
     /// Whether a failed or slow publish is recorded that was not to be.

@@ -33,6 +33,8 @@ labels! {
         Drain = "/v1/nodes/{node}/drain",
         /// What this node is, and its configuration.
         Info = "/v1/info",
+        /// What is traced in any case.
+        Trace = "/v1/trace",
         /// The live tail.
         Events = "/v1/events",
         /// Everything else, such as paths that there are not.

@@ -19,7 +19,7 @@ use sparkway_protocol::{
     TopicName, TraceContext, UserId, trace,
 };
 
-use crate::{Append, Control, Revocation};
+use crate::{Append, Control, Marked, Revocation};
 
 const EXCLUDE_ORIGIN: u8 = 0b0100;
 const HAS_ORIGIN: u8 = 0b1000;
@@ -265,6 +265,17 @@ fn by_backend(text: &str) -> Option<Control> {
     let (kind, rest) = text.split_once(':')?;
     match kind {
         "g" => Some(Control::Drain { go: rest == "1" }),
+        "m" => {
+            let (seconds, what) = rest.split_once(':')?;
+            let (kind, name) = what.split_once(':')?;
+            let what = match kind {
+                "t" => Marked::Topic(TopicName::parse(name).ok()?),
+                "s" => Marked::Session(SessionId::parse(name)?),
+                _ => return None,
+            };
+            let seconds = seconds.parse().ok()?;
+            Some(Control::Mark { what, seconds })
+        }
         "t" => {
             let (until, topic) = rest.split_once(':')?;
             Some(Control::Trimmed {
@@ -311,14 +322,18 @@ pub(super) fn control_text(control: &Control) -> String {
         }
         Control::Trimmed { topic, until } => format!("t:{until}:{topic}"),
         Control::Drain { go } => format!("g:{}", u8::from(*go)),
+        Control::Mark { what, seconds } => match what {
+            Marked::Topic(topic) => format!("m:{seconds}:t:{topic}"),
+            Marked::Session(session) => format!("m:{seconds}:s:{session}"),
+        },
         // Only ever said by this side of the channel.
         Control::Restored => String::new(),
     }
 }
 
 /// Takes a control message apart: `s:EPOCH:SESSION`, `c:CODE:TEXT:SESSION`, `r:UNTIL:WHAT`,
-/// `e:SESSION( ID TOPIC)…`, `d:SESSION( TOPIC)…`, `t:ID:TOPIC` or `g:0` and `g:1`. A topic has no
-/// white space.
+/// `e:SESSION( ID TOPIC)…`, `d:SESSION( TOPIC)…`, `t:ID:TOPIC`, `m:SECONDS:t:TOPIC`,
+/// `m:SECONDS:s:SESSION`, or `g:0` and `g:1`. A topic has no white space.
 pub(super) fn control(bytes: &[u8]) -> Option<Control> {
     let text = std::str::from_utf8(bytes).ok()?;
     if let Some((until_ms, what)) = text
@@ -491,6 +506,14 @@ mod tests {
             Control::Delist {
                 session: session(),
                 topics: vec![topic.clone()],
+            },
+            Control::Mark {
+                what: Marked::Topic(topic.clone()),
+                seconds: 600,
+            },
+            Control::Mark {
+                what: Marked::Session(session()),
+                seconds: 0,
             },
             Control::Trimmed { topic, until: id },
             Control::Drain { go: true },
