@@ -3,16 +3,21 @@
 //! come in and what a call does.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use sparkway_auth::{Admission, AuthError, Mode};
 pub use sparkway_frame::Framed;
+pub use sparkway_metrics::RateScope;
 use sparkway_protocol::{
     CloseReason, Ephemeral, Epoch, MessageId, Payload, PresenceChange, SessionId, TopicName, UserId,
 };
+use sparkway_socket::RequestHead;
 use sparkway_store::{BoxFuture, SharedStore, StoreError};
 
+use crate::address;
 use crate::attached::Attached;
+use crate::guests::network_of;
 use crate::settings::Settings;
 use crate::shared::Shared;
 
@@ -90,6 +95,26 @@ impl Host {
     #[must_use]
     pub fn unix_ms(&self) -> u64 {
         self.shared.clock.unix_ms()
+    }
+
+    /// Milliseconds since the node was started: they go on whatever happens to the clock.
+    #[must_use]
+    pub fn mono_ms(&self) -> u64 {
+        self.shared.clock.mono_ms()
+    }
+
+    /// Where a request comes from, as far as trusted proxies say: of IPv6 the network of 64 bits,
+    /// since whoever has one of its addresses has all of them.
+    #[must_use]
+    pub fn network_of(&self, head: &RequestHead<'_>) -> IpAddr {
+        let trusted = &self.shared.settings.server.trusted_proxies;
+        network_of(address::of_client(head, trusted))
+    }
+
+    /// Counts a request that was turned away for being one too many.
+    pub fn count_limited(&self, scope: RateScope) {
+        let session = &self.shared.metrics.session;
+        session.rate_limited.at(scope).inc();
     }
 
     /// Checks a token against the keys and the revocations of the node.

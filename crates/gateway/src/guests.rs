@@ -259,7 +259,7 @@ impl TurnedAway {
 }
 
 /// Whoever has one address of an IPv6 network has all of its /64.
-fn network_of(address: IpAddr) -> IpAddr {
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let network = u128::from(address) & !u128::from(u64::MAX);

@@ -67,6 +67,7 @@ pub(crate) async fn renew(shared: Arc<Shared>) {
         if let Err(error) = take(&shared).await {
             tracing::warn!(%error, "lease not renewed");
         }
+        shared.try_refused_presence();
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use sparkway_metrics::PresenceWord;
 use sparkway_protocol::{Partition, PresenceChange, SessionId, TopicName, UserId};
-use sparkway_store::StoreError;
 use sparkway_store::presence::{MOVES, Move, Step};
+use sparkway_store::{Presence, StoreError};
 use tokio::sync::{Notify, oneshot};
 
 use crate::attached::Attached;
@@ -20,6 +20,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// How long a client's request waits for the moves of its node to be written.
 const FLUSH: Duration = Duration::from_secs(1);
+/// Moves of one partition that wait for the next renewal of the lease because the store refused
+/// them, at the most.
+const REFUSED: usize = 10_000;
 
 type Key = (TopicName, SessionId);
 
@@ -36,6 +39,8 @@ struct Queue {
     order: VecDeque<Key>,
     newest: HashMap<Key, Move>,
     under_way: usize,
+    /// What the store refused, to be tried again later: it must not hold up what comes behind it.
+    refused: HashMap<Key, Move>,
     /// Told when as many keys as are ahead of them have been written.
     waiting: Vec<(usize, oneshot::Sender<()>)>,
 }
@@ -43,6 +48,7 @@ struct Queue {
 impl Queue {
     fn push(&mut self, step: Move) {
         let key = (step.topic.clone(), step.session);
+        self.refused.remove(&key);
         match self.newest.get_mut(&key) {
             Some(newest) if newest.epoch > step.epoch => {}
             Some(newest) => *newest = step,
@@ -73,6 +79,28 @@ impl Queue {
             }
         }
         self.finish(overtaken);
+    }
+
+    /// The store wants nothing of this one now. Whether there is room to keep it.
+    fn put_aside(&mut self, step: Move) -> bool {
+        let key = (step.topic.clone(), step.session);
+        let is_overtaken = self.newest.contains_key(&key);
+        let has_room = self.refused.len() < REFUSED;
+        if has_room && !is_overtaken {
+            self.refused.insert(key, step);
+        }
+        self.finish(1);
+        has_room || is_overtaken
+    }
+
+    /// What was refused is tried again, unless something newer has come.
+    fn try_refused(&mut self) -> bool {
+        let refused = std::mem::take(&mut self.refused);
+        let is_any = !refused.is_empty();
+        for (_, step) in refused {
+            self.push(step);
+        }
+        is_any
     }
 
     fn finish(&mut self, count: usize) {
@@ -116,6 +144,13 @@ impl Roster {
         drop(told.await);
     }
 
+    /// Tries again what the store refused.
+    pub(crate) fn try_refused(&self) {
+        if self.queue().try_refused() {
+            self.filled.notify_one();
+        }
+    }
+
     /// Writes what is submitted, for as long as the node lives.
     ///
     /// # Cancel safety
@@ -128,28 +163,82 @@ impl Roster {
                 self.filled.notified().await;
                 continue;
             }
-            let count = batch.len();
-            match shared.store.move_members(partition, batch.clone()).await {
-                Ok(changes) => {
-                    self.queue().finish(count);
-                    for change in &changes {
-                        shared.count_presence(change, PresenceWord::Leave);
-                    }
-                    pause = PAUSE;
-                }
-                Err(StoreError::Unavailable(reason)) => {
-                    tracing::debug!(partition = partition.get(), reason, "presence is repeated");
-                    self.queue().give_back(batch);
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
-                }
-                Err(error) => {
-                    tracing::warn!(partition = partition.get(), %error, "presence not written");
-                    self.queue().finish(count);
-                }
+            let written = self.write(&*shared.store, partition, batch).await;
+            for change in &written.changes {
+                shared.count_presence(change, PresenceWord::Leave);
+            }
+            shared.metrics.presence.refused.inc_by(written.refused);
+            if written.is_away {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            } else {
+                pause = PAUSE;
             }
         }
     }
+
+    /// Writes a batch. What the store does not answer goes back to the front. What it refuses is
+    /// tried one by one, so that one bad move takes no other with it, and is put aside.
+    async fn write(&self, store: &dyn Presence, partition: Partition, batch: Vec<Move>) -> Written {
+        let mut written = Written::default();
+        match store.move_members(partition, batch.clone()).await {
+            Ok(changes) => {
+                self.queue().finish(batch.len());
+                written.changes = changes;
+                return written;
+            }
+            Err(error) if is_away(&error) => {
+                tracing::debug!(partition = partition.get(), %error, "presence is repeated");
+                self.queue().give_back(batch);
+                written.is_away = true;
+                return written;
+            }
+            Err(error) => {
+                tracing::warn!(partition = partition.get(), %error, "presence was refused");
+            }
+        }
+        let mut left = VecDeque::from(batch);
+        while let Some(step) = left.pop_front() {
+            match store.move_members(partition, vec![step.clone()]).await {
+                Ok(changes) => {
+                    self.queue().finish(1);
+                    written.changes.extend(changes);
+                }
+                Err(error) if is_away(&error) => {
+                    left.push_front(step);
+                    self.queue().give_back(left.into());
+                    written.is_away = true;
+                    return written;
+                }
+                Err(error) => {
+                    written.refused += 1;
+                    if !self.queue().put_aside(step) {
+                        let partition = partition.get();
+                        tracing::error!(partition, %error, "presence is given up");
+                    }
+                }
+            }
+        }
+        written
+    }
+}
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+struct Written {
+    changes: Vec<PresenceChange>,
+    /// Moves that were put aside.
+    refused: u64,
+    /// The store does not answer: the rest is to be repeated.
+    is_away: bool,
+}
+
+/// Whether the same is worth repeating at once.
+const fn is_away(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Unavailable(_) | StoreError::NotReplicated
+    )
 }
 
 impl Shared {
@@ -186,6 +275,13 @@ impl Shared {
     pub(crate) async fn all_presence_written(&self) {
         for lot in &self.lots {
             lot.roster.written().await;
+        }
+    }
+
+    /// Tries again what the store refused of all partitions.
+    pub(crate) fn try_refused_presence(&self) {
+        for lot in &self.lots {
+            lot.roster.try_refused();
         }
     }
 
@@ -264,11 +360,155 @@ impl Attached {
         }
     }
 
-    /// It is in its topics still, after the store forgot it.
+    /// It is in its topics still, and in the lobby, after the store forgot it.
     pub(crate) fn enter_again(&self) {
+        self.enter_lobby_again();
         let topics: Vec<TopicName> = self.subs().iter().map(|sub| sub.topic.clone()).collect();
         for topic in topics {
             self.enter_topic(&topic);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sparkway_protocol::Epoch;
+    use sparkway_store::BoxFuture;
+    use sparkway_store::presence::{Members, Standing, Swept};
+
+    use super::*;
+
+    /// A store that refuses one topic, and answers nothing while it is away.
+    #[derive(Default)]
+    struct Picky {
+        refuses: Mutex<Option<TopicName>>,
+        is_away: Mutex<bool>,
+        written: Mutex<Vec<Move>>,
+    }
+
+    impl Picky {
+        fn written(&self) -> Vec<String> {
+            let mut written = self.written.lock().unwrap();
+            let names = written.drain(..).map(|step| step.topic.to_string());
+            names.collect()
+        }
+    }
+
+    impl Presence for Picky {
+        fn move_members(
+            &self,
+            _: Partition,
+            moves: Vec<Move>,
+        ) -> BoxFuture<'_, Result<Vec<PresenceChange>, StoreError>> {
+            Box::pin(async move {
+                if *self.is_away.lock().unwrap() {
+                    return Err(StoreError::Unavailable("away"));
+                }
+                let refused = self.refuses.lock().unwrap().clone();
+                if moves
+                    .iter()
+                    .any(|step| Some(&step.topic) == refused.as_ref())
+                {
+                    return Err(StoreError::Corrupt("a key has another type"));
+                }
+                self.written.lock().unwrap().extend(moves);
+                Ok(Vec::new())
+            })
+        }
+
+        fn members(
+            &self,
+            _: TopicName,
+            _: Option<String>,
+            _: usize,
+        ) -> BoxFuture<'_, Result<Members, StoreError>> {
+            Box::pin(async { Err(StoreError::Unavailable("not asked")) })
+        }
+
+        fn standings(
+            &self,
+            _: TopicName,
+            _: Vec<UserId>,
+        ) -> BoxFuture<'_, Result<Vec<Standing>, StoreError>> {
+            Box::pin(async { Err(StoreError::Unavailable("not asked")) })
+        }
+
+        fn sweep_members(
+            &self,
+            _: Partition,
+            _: u64,
+            _: usize,
+        ) -> BoxFuture<'_, Result<Swept, StoreError>> {
+            Box::pin(async { Err(StoreError::Unavailable("not asked")) })
+        }
+    }
+
+    fn topic(name: &str) -> TopicName {
+        TopicName::parse(name).unwrap()
+    }
+
+    fn joins(name: &str, epoch: u64) -> Move {
+        Move {
+            topic: topic(name),
+            session: SessionId::from_random([1; 16], Partition::default()),
+            epoch: Epoch(epoch),
+            user: UserId::parse("ada").unwrap(),
+            step: Step::Leave,
+        }
+    }
+
+    async fn turn(roster: &Roster, store: &Picky) -> Written {
+        let batch = roster.queue().take();
+        roster.write(store, Partition::default(), batch).await
+    }
+
+    #[tokio::test]
+    async fn what_the_store_refuses_holds_nothing_up_and_is_tried_again() {
+        let (roster, store) = (Roster::default(), Picky::default());
+        *store.refuses.lock().unwrap() = Some(topic("bad"));
+        for name in ["a", "bad", "b"] {
+            roster.submit(joins(name, 1));
+        }
+        let told = roster.written();
+        let written = turn(&roster, &store).await;
+        assert_eq!((written.refused, written.is_away), (1, false));
+        assert_eq!(store.written(), ["a", "b"]);
+        told.await;
+        assert!(turn(&roster, &store).await.changes.is_empty());
+        // With the next renewal of the lease, as often as it takes.
+        roster.try_refused();
+        assert_eq!(turn(&roster, &store).await.refused, 1);
+        *store.refuses.lock().unwrap() = None;
+        roster.try_refused();
+        turn(&roster, &store).await;
+        assert_eq!(store.written(), ["bad"]);
+        roster.try_refused();
+        assert!(roster.queue().take().is_empty(), "it is written");
+    }
+
+    #[tokio::test]
+    async fn a_newer_move_replaces_a_refused_one() {
+        let (roster, store) = (Roster::default(), Picky::default());
+        *store.refuses.lock().unwrap() = Some(topic("bad"));
+        roster.submit(joins("bad", 1));
+        turn(&roster, &store).await;
+        roster.submit(joins("bad", 2));
+        roster.try_refused();
+        let batch = roster.queue().take();
+        assert_eq!(batch.len(), 1);
+        assert_eq!(batch[0].epoch, Epoch(2));
+    }
+
+    #[tokio::test]
+    async fn a_store_that_goes_away_in_the_middle_gets_the_rest_later() {
+        let (roster, store) = (Roster::default(), Picky::default());
+        for name in ["a", "b", "c"] {
+            roster.submit(joins(name, 1));
+        }
+        *store.is_away.lock().unwrap() = true;
+        assert!(turn(&roster, &store).await.is_away);
+        *store.is_away.lock().unwrap() = false;
+        turn(&roster, &store).await;
+        assert_eq!(store.written(), ["a", "b", "c"], "in their order");
     }
 }

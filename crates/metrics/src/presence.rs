@@ -13,6 +13,8 @@ pub struct PresenceMetrics {
     pub changes: Counters<PresenceWord>,
     /// Changes that were not told for want of room.
     pub untold: crate::Counter,
+    /// Moves that the store refused.
+    pub refused: crate::Counter,
 }
 
 impl PresenceMetrics {
@@ -30,6 +32,10 @@ impl PresenceMetrics {
             untold: builder.counter(
                 "presence_untold_total",
                 "Users who came or left without those who watch the topic being told, because too many did at once.",
+            ),
+            refused: builder.counter(
+                "presence_refused_total",
+                "Joins and leaves that the store refused, each attempt counted. They are tried again whenever the node's lease is renewed; until then who is in the topic is not up to date.",
             ),
         }
     }

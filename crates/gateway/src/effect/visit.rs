@@ -130,7 +130,9 @@ impl Connection {
             return;
         };
         let partition = shared.layout.of(topic.as_str());
-        if self.handle.outbox.bytes() > 0 || !attached.seat.is_hooked(partition) {
+        // What an encrypted stream has taken is not yet on its way.
+        let is_written = self.handle.outbox.bytes() == 0 && self.link.is_flushed();
+        if !is_written || !attached.seat.is_hooked(partition) {
             return;
         }
         if !attached.subs().iter().any(|sub| sub.topic == topic) {
@@ -248,6 +250,13 @@ impl Attached {
         let node = self.worker.shared.id.clone();
         self.move_in_lobby(Step::Join(node));
         self.worker.shared.presence_written(&lobby).await;
+    }
+
+    /// The store forgot that the visitor is in the lobby.
+    pub(crate) fn enter_lobby_again(&self) {
+        if self.in_lobby.load(std::sync::atomic::Ordering::Relaxed) {
+            self.move_in_lobby(Step::Join(self.worker.shared.id.clone()));
+        }
     }
 
     /// The visitor has no connection any more: he leaves the lobby after the grace.

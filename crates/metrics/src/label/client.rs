@@ -235,6 +235,10 @@ labels! {
         Takeovers = "takeovers",
         /// Calls of the HTTP API.
         Api = "api",
+        /// Registrations in the chat from one address.
+        ChatRegistrations = "chat_registrations",
+        /// Logins to the chat from one address, or failed ones to one account.
+        ChatLogins = "chat_logins",
     }
     /// Why a credential was refused.
     AuthReason "reason" {

@@ -234,6 +234,12 @@ impl<S: LinkStream> Link<S> {
         None
     }
 
+    /// Whether the stream has passed on everything that it took. One that encrypts may hold some
+    /// of it back when the socket is full.
+    pub const fn is_flushed(&self) -> bool {
+        !self.unflushed
+    }
+
     /// Totals so far.
     pub const fn traffic(&self) -> Traffic {
         self.traffic

@@ -113,7 +113,17 @@ async fn wake_and_drain_are_both_reported() {
 
 /// A stream that keeps what each write brought.
 #[derive(Default)]
-struct Writes(Vec<Vec<u8>>);
+struct Writes(Vec<Vec<u8>>, Hold);
+
+/// Whether a stream keeps back what it took, as one does that encrypts into a full socket.
+#[derive(Clone, Default)]
+struct Hold(Arc<std::sync::atomic::AtomicBool>);
+
+impl Hold {
+    fn set(&self, holds: bool) {
+        self.0.store(holds, std::sync::atomic::Ordering::Relaxed);
+    }
+}
 
 impl AsyncRead for Writes {
     fn poll_read(
@@ -150,6 +160,9 @@ impl AsyncWrite for Writes {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.1.0.load(std::sync::atomic::Ordering::Relaxed) {
+            return Poll::Pending;
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -179,6 +192,23 @@ fn what_mail_causes_leaves_in_one_write_with_what_was_queued_before() {
     let frames = server_frames(written);
     assert_eq!(frames[0].1, b"message");
     assert_eq!(frames[1].1, b"answer");
+}
+
+#[test]
+fn what_an_encrypting_stream_holds_back_is_not_flushed() {
+    let hold = Hold::default();
+    hold.set(true);
+    let stream = Writes(Vec::new(), hold.clone());
+    let mut link = Link::new(stream, &[], &LinkSettings::default());
+    let outbox = Outbox::new(1000);
+    let mut context = Context::from_waker(std::task::Waker::noop());
+    assert!(link.is_flushed(), "nothing was written");
+    outbox.push(Framed::text(b"message"));
+    assert!(link.poll(&mut context, &outbox, true).is_pending());
+    assert_eq!((outbox.bytes(), link.is_flushed()), (0, false));
+    hold.set(false);
+    assert!(link.poll(&mut context, &outbox, true).is_pending());
+    assert!(link.is_flushed());
 }
 
 #[tokio::test]
