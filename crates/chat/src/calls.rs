@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use sparkway_dialect::chat::{Asked, Told};
 use sparkway_gateway::application::Visitor;
-use sparkway_gateway::settings::PresenceScope;
 use sparkway_protocol::{Payload, UserId, iso8601};
+use tokio::time::Instant;
 
 use crate::messages::{Message, NewMessage, Status};
+use crate::typing::{Look, Start};
 use crate::{Chat, ChatError};
 
 /// How long somebody is typing who does not say so again (S4-40).
@@ -139,6 +140,12 @@ impl Chat {
         if known.into_iter().next().flatten().is_none() {
             return Err(NotSent::NoReceiver);
         }
+        // Before there is a message: by their contacts receivers find what they missed.
+        match self.contacts.note(sender, &receiver).await {
+            Ok(()) => {}
+            Err(error @ ChatError::Busy) => tracing::warn!(%error, "a contact was not noted"),
+            Err(error) => return Err(failed(error)),
+        }
         let message = NewMessage {
             sender: sender.clone(),
             receiver,
@@ -150,18 +157,6 @@ impl Chat {
         self.messages.save(message).await.map_err(failed)
     }
 
-    /// Puts a stored message into its receiver's inbox.
-    pub(crate) async fn hand_over(&self, message: Message, username: &str) {
-        if self.settings.presence_scope == PresenceScope::Contacts
-            && let Err(error) = self.contacts.note(&message.sender, &message.receiver).await
-        {
-            tracing::warn!(%error, "a contact was not noted");
-        }
-        if let Err(error) = self.deliver(&message, username).await {
-            tracing::error!(message = %message.id, %error, "a message waits in no inbox");
-        }
-    }
-
     async fn type_to(self: &Arc<Self>, visitor: &Visitor, receiver: &str, on: bool) {
         let Ok(receiver) = UserId::parse(receiver) else {
             return;
@@ -171,23 +166,31 @@ impl Chat {
         let username = username.unwrap_or_else(|| visitor.user().as_str().into());
         let user = visitor.user().clone();
         if !on {
-            self.typing.stop(session, &receiver, None);
+            self.typing.stop(session, &receiver);
             self.tell_typing(&user, &username, &receiver, false).await;
             return;
         }
-        let Some(number) = self.typing.start(session, &receiver) else {
+        let start = self
+            .typing
+            .start(session, &receiver, Instant::now() + TYPING);
+        if start == Start::TooMany {
+            return;
+        }
+        self.tell_typing(&user, &username, &receiver, true).await;
+        let (chat, host) = (Arc::clone(self), self.host.get());
+        let Some(host) = host.filter(|_| start == Start::Begins) else {
             return;
         };
-        self.tell_typing(&user, &username, &receiver, true).await;
-        let chat = Arc::clone(self);
-        if let Some(host) = self.host.get() {
-            host.spawn(async move {
-                tokio::time::sleep(TYPING).await;
-                if chat.typing.stop(session, &receiver, Some(number)) {
-                    chat.tell_typing(&user, &username, &receiver, false).await;
+        host.spawn(async move {
+            loop {
+                match chat.typing.look(session, &receiver, Instant::now()) {
+                    Look::Wait(until) => tokio::time::sleep_until(until).await,
+                    Look::Stopped => return,
+                    Look::Over => break,
                 }
-            });
-        }
+            }
+            chat.tell_typing(&user, &username, &receiver, false).await;
+        });
     }
 
     /// Tells somebody that a user types to him, or no longer.

@@ -1,12 +1,16 @@
-//! Who has a conversation with whom: kept only where presence is told to contacts alone.
+//! Who has a conversation with whom: where presence is told to contacts alone, and where receivers
+//! look for what they missed.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sparkway_protocol::UserId;
 use sparkway_store::SharedStore;
 
 use crate::ChatError;
+use crate::naming::conversation;
 
 /// Records of contacts, by user.
 const CONTACTS: &str = "chat-contacts";
@@ -14,17 +18,32 @@ const CONTACTS: &str = "chat-contacts";
 const ATTEMPTS: u32 = 16;
 /// Contacts of one user, at the most: later ones are not told of him.
 const MOST: usize = 5000;
+/// Pairs that this node need not note again, and for how long: a store may have lost them.
+const NOTED: usize = 100_000;
+const NOTED_FOR: Duration = Duration::from_mins(10);
 
 /// Who has a conversation with whom.
 #[derive(Debug)]
 pub(crate) struct Contacts {
     store: SharedStore,
+    noted: Mutex<Noted>,
+}
+
+/// Pairs that were noted a moment ago.
+#[derive(Debug)]
+struct Noted {
+    since: Instant,
+    pairs: HashSet<String>,
 }
 
 impl Contacts {
     pub(crate) fn new(store: &SharedStore) -> Self {
         Self {
             store: Arc::clone(store),
+            noted: Mutex::new(Noted {
+                since: Instant::now(),
+                pairs: HashSet::new(),
+            }),
         }
     }
 
@@ -46,8 +65,23 @@ impl Contacts {
 
     /// Two users have a conversation.
     pub(crate) async fn note(&self, one: &UserId, other: &UserId) -> Result<(), ChatError> {
+        let pair = conversation(one, other);
+        if self.noted().pairs.contains(&pair) {
+            return Ok(());
+        }
         self.add(one, other).await?;
-        self.add(other, one).await
+        self.add(other, one).await?;
+        self.noted().pairs.insert(pair);
+        Ok(())
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.since.elapsed() > NOTED_FOR || noted.pairs.len() >= NOTED {
+            noted.since = Instant::now();
+            noted.pairs.clear();
+        }
+        noted
     }
 
     async fn add(&self, of: &UserId, new: &UserId) -> Result<(), ChatError> {

@@ -4,7 +4,8 @@
 //! A record says up to where the inbox was written to a connection of his: what lies behind is
 //! delivered when he connects, and everything that passes it is marked, once, and its sender told.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +15,9 @@ use sparkway_protocol::{Durability, MessageId, TopicName, UserId, iso8601};
 use sparkway_store::Append;
 use sparkway_store::record::Range;
 
-use crate::messages::{Message, append, retention};
+use crate::deliveries::Queued;
+use crate::kept::{append, retention};
+use crate::messages::Message;
 use crate::naming::digest_of;
 use crate::{Chat, ChatError};
 
@@ -24,8 +27,12 @@ const INBOXES: &str = "chat-inboxes";
 const PAGE: usize = 200;
 /// How often a write is tried that somebody else was faster with.
 const ATTEMPTS: u32 = 16;
+/// How long whoever sends a message waits until it is in the inbox of its receiver. Beyond, it gets
+/// there without him.
+const AT_ONCE: Duration = Duration::from_secs(1);
 /// How often an inbox is tried while the store is away: for about a minute.
 const DELIVERIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 impl Chat {
@@ -53,15 +60,53 @@ impl Chat {
             retention: retention(&self.settings),
             trace: None,
         };
-        let mut pause = Duration::from_millis(100);
-        let mut left = DELIVERIES;
-        loop {
-            left -= 1;
-            match append(&self.store, entry.clone()).await {
-                Ok(_) => return Ok(()),
-                Err(error) if left == 0 => return Err(error),
+        append(&self.store, entry).await.map(drop)
+    }
+
+    /// Sees to it that a stored message gets into its receiver's inbox, and does not wait long.
+    pub(crate) async fn hand_over(self: &Arc<Self>, message: Message, username: &str) {
+        if !self.deliveries.is_waiting(&message.receiver) {
+            let delivered = tokio::time::timeout(AT_ONCE, self.deliver(&message, username));
+            match delivered.await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => tracing::debug!(%error, "delivery is repeated"),
+                Err(_) => tracing::debug!("delivery takes longer"),
+            }
+        }
+        let receiver = message.receiver.clone();
+        let id = message.id;
+        match self.deliveries.push(message, username) {
+            Queued::First => {
+                let chat = Arc::clone(self);
+                if let Some(host) = self.host.get() {
+                    host.spawn(async move { chat.work_off(&receiver).await });
+                }
+            }
+            Queued::Behind => {}
+            Queued::Full => tracing::error!(message = %id, "a message waits in no inbox"),
+        }
+    }
+
+    /// Delivers what waits for a receiver, in order.
+    async fn work_off(&self, receiver: &UserId) {
+        let (mut pause, mut left) = (PAUSE, DELIVERIES);
+        while let Some((message, username)) = self.deliveries.front(receiver) {
+            match self.deliver(&message, &username).await {
+                Ok(()) => {
+                    (pause, left) = (PAUSE, DELIVERIES);
+                    if !self.deliveries.pop(receiver) {
+                        return;
+                    }
+                    continue;
+                }
+                Err(error) if left == 0 => {
+                    let messages = self.deliveries.give_up(receiver);
+                    tracing::error!(messages, %error, "messages wait in no inbox");
+                    return;
+                }
                 Err(error) => tracing::debug!(%error, "delivery is repeated"),
             }
+            left -= 1;
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
@@ -115,7 +160,15 @@ impl Chat {
         visitor: &Visitor,
         up_to: MessageId,
     ) -> Result<(), ChatError> {
-        let receiver = visitor.user();
+        self.mark_inbox(visitor.user(), up_to).await
+    }
+
+    /// The same for whoever it is.
+    pub(crate) async fn mark_inbox(
+        &self,
+        receiver: &UserId,
+        up_to: MessageId,
+    ) -> Result<(), ChatError> {
         let Some(topic) = inbox(receiver) else {
             return Ok(());
         };
@@ -181,11 +234,15 @@ impl Chat {
                 Some((sender, MessageId::parse(&message.message_id)?))
             })
             .collect();
-        let mut newest: BTreeMap<UserId, MessageId> = BTreeMap::new();
+        let mut newest: HashMap<UserId, MessageId> = HashMap::new();
         for (sender, id) in &delivered {
             let known = newest.entry(sender.clone()).or_insert(*id);
             *known = (*known).max(*id);
         }
+        // Before the marks pass it: they stand for everything before them.
+        let ids: Vec<MessageId> = delivered.iter().map(|(_, id)| *id).collect();
+        self.hand_over_missed_before(receiver, &newest, &ids)
+            .await?;
         for (sender, id) in newest {
             let marked = self.messages.mark_delivered(sender, receiver.clone(), id);
             marked.await?;

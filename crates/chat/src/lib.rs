@@ -18,10 +18,13 @@
 
 mod calls;
 mod contacts;
+mod deliveries;
 mod error;
 mod inbox;
+mod kept;
 mod lobby;
 mod messages;
+mod missed;
 mod naming;
 mod online;
 mod password;
@@ -30,6 +33,7 @@ mod tokens;
 mod typing;
 mod users;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use sparkway_auth::{Admission, KeyError};
@@ -38,7 +42,7 @@ use sparkway_gateway::application::{self, Application, Host, Visitor};
 use sparkway_gateway::settings::{ChatSettings, ChatUsers, Settings};
 use sparkway_protocol::{CloseReason, MessageId, Payload, PresenceChange, UserId, iso8601};
 use sparkway_store::{BoxFuture, SharedStore, StoreError};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 pub use error::ChatError;
 pub use messages::{Message, MessageStore, NewMessage, Status};
@@ -46,13 +50,17 @@ pub use rest::ChatSite;
 pub use users::{User, UserPage, UserStore};
 
 use contacts::Contacts;
+use deliveries::Deliveries;
 use lobby::Lobby;
 use password::Passwords;
+use rest::Attempts;
 use tokens::Tokens;
 use typing::Typing;
 
-/// Changes of presence that wait to be told; more at once are left out.
+/// Changes of presence that wait to be told; when there are more, everybody is sent the list.
 const CHANGES: usize = 8192;
+/// Visitors for whom it is looked at once what they missed.
+const LOOKS: usize = 64;
 
 /// Why the chat does not start.
 #[derive(Debug, thiserror::Error)]
@@ -77,8 +85,13 @@ pub struct Chat {
     tokens: Tokens,
     lobby: Lobby,
     typing: Typing,
+    deliveries: Deliveries,
+    looks: Semaphore,
+    attempts: Attempts,
     host: OnceLock<Host>,
     changed: mpsc::Sender<PresenceChange>,
+    /// A change found no room.
+    overrun: AtomicBool,
     changes: Mutex<Option<mpsc::Receiver<PresenceChange>>>,
 }
 
@@ -95,7 +108,7 @@ impl Chat {
         store: &SharedStore,
     ) -> Result<Arc<Self>, ChatStartError> {
         let users = Arc::new(users::KeptUsers::new(store));
-        let messages = Arc::new(messages::KeptMessages::new(store, &settings.chat));
+        let messages = Arc::new(kept::KeptMessages::new(store, &settings.chat));
         Self::with(settings, store, users, messages).await
     }
 
@@ -125,8 +138,12 @@ impl Chat {
             tokens,
             lobby: Lobby::default(),
             typing: Typing::default(),
+            deliveries: Deliveries::default(),
+            looks: Semaphore::new(LOOKS),
+            attempts: Attempts::new(&settings.chat),
             host: OnceLock::new(),
             changed,
+            overrun: AtomicBool::new(false),
             changes: Mutex::new(Some(receiver)),
         }))
     }
@@ -166,7 +183,7 @@ impl Chat {
         Ok((admission, found.ok_or(CloseReason::UnknownUser)?))
     }
 
-    async fn greet(&self, visitor: &Visitor) -> Result<MessageId, ChatError> {
+    async fn greet(self: &Arc<Self>, visitor: &Visitor) -> Result<MessageId, ChatError> {
         let user = visitor.user();
         let found = self.users.find(vec![user.as_str().into()]).await?;
         let found = found.into_iter().next().flatten();
@@ -181,6 +198,7 @@ impl Chat {
         };
         self.lobby
             .open(visitor, &[established, online.told(&timestamp)]);
+        self.look_for_missed(visitor);
         Ok(from)
     }
 }
@@ -291,8 +309,10 @@ impl Application for ChatApplication {
     }
 
     fn changed(&self, change: &PresenceChange) {
-        if self.0.changed.try_send(change.clone()).is_err() {
-            tracing::warn!("too many came and went at once: some visitors are not told");
+        if self.0.changed.try_send(change.clone()).is_err()
+            && !self.0.overrun.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!("too many came and went at once: visitors are sent the list");
         }
     }
 }

@@ -6,7 +6,7 @@ use sparkway_protocol::{TopicName, UserId};
 use crate::ChatError;
 
 /// The name of a conversation: the same for both sides, and for nobody else.
-fn conversation(one: &UserId, other: &UserId) -> String {
+pub(crate) fn conversation(one: &UserId, other: &UserId) -> String {
     let (first, second) = if one <= other {
         (one, other)
     } else {

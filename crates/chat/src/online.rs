@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sparkway_dialect::chat::{OnlineUser, Told};
@@ -11,7 +12,7 @@ use sparkway_protocol::{PresenceChange, UserId, iso8601};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::{Chat, ChatError};
+use crate::{CHANGES, Chat, ChatError};
 
 /// Changes taken at once.
 const BATCH: usize = 256;
@@ -23,6 +24,56 @@ const LOOKED_AT: usize = 10_000;
 const NAMED: usize = 1000;
 /// How often changes are told while very many are online (S4-53).
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Pause before the store is asked again, at first and at the longest.
+const REPEAT: Duration = Duration::from_millis(100);
+const REPEAT_MAX: Duration = Duration::from_secs(5);
+
+/// What visitors are still to be told.
+#[derive(Debug, Default)]
+struct Due {
+    changes: Vec<PresenceChange>,
+    list: List,
+    /// So many are online that it is told once per second.
+    is_crowd: bool,
+}
+
+/// Who is owed the list of those online.
+#[derive(Debug, Default)]
+enum List {
+    #[default]
+    Nobody,
+    /// Those who hear of somebody who is gone, unless too many are online.
+    Others(UserId),
+    /// Everybody, however many are online: not all changes were told.
+    Everybody,
+}
+
+impl List {
+    fn owe_others(&mut self, gone: UserId) {
+        if matches!(self, Self::Nobody) {
+            *self = Self::Others(gone);
+        }
+    }
+}
+
+impl Due {
+    fn is_over(&self) -> bool {
+        self.changes.is_empty() && matches!(self.list, List::Nobody)
+    }
+
+    /// The last word about each user is enough when much has come together; where even that is too
+    /// much, or changes were lost, the list stands for all of it.
+    fn trim(&mut self, has_overrun: bool) {
+        if self.is_crowd || self.changes.len() > BATCH {
+            keep_last(&mut self.changes);
+        }
+        if has_overrun || self.changes.len() > CHANGES {
+            self.changes.clear();
+            self.list = List::Everybody;
+        }
+    }
+}
 
 /// Who is online, as a client is told.
 #[derive(Clone, Debug, Default)]
@@ -92,44 +143,73 @@ impl Chat {
         Ok(users)
     }
 
-    /// Tells the visitors of this node who came and who went, for as long as the node lives.
+    /// Tells the visitors of this node who came and who went, for as long as the node lives. What
+    /// the store does not answer is told once it does; what was too much is made good by the list.
     pub(crate) async fn watch(self: Arc<Self>, mut changes: mpsc::Receiver<PresenceChange>) {
-        let mut batch = Vec::with_capacity(BATCH);
+        let mut due = Due::default();
         let mut told = Instant::now()
             .checked_sub(PAUSE)
             .unwrap_or_else(Instant::now);
-        while changes.recv_many(&mut batch, BATCH).await > 0 {
-            let total = self.total().await;
-            let is_crowd = total > self.settings.online_users_broadcast_limit;
-            if is_crowd {
+        let mut repeat = REPEAT;
+        loop {
+            if due.is_over() && changes.recv_many(&mut due.changes, BATCH).await == 0 {
+                return;
+            }
+            if due.is_crowd {
                 tokio::time::sleep_until(told + PAUSE).await;
-                while let Ok(change) = changes.try_recv() {
-                    batch.push(change);
-                }
-                keep_last(&mut batch);
             }
+            while let Ok(change) = changes.try_recv() {
+                due.changes.push(change);
+            }
+            due.trim(self.overrun.swap(false, Ordering::Relaxed));
             told = Instant::now();
-            if let Err(error) = self.tell_changes(&batch, is_crowd).await {
-                tracing::warn!(%error, "visitors were not told who came or went");
+            match self.tell_due(&mut due).await {
+                Ok(()) => repeat = REPEAT,
+                Err(error) => {
+                    tracing::warn!(%error, "visitors are told later who came or went");
+                    tokio::time::sleep(repeat).await;
+                    repeat = (repeat * 2).min(REPEAT_MAX);
+                }
             }
-            batch.clear();
         }
     }
 
-    async fn total(&self) -> u64 {
-        let Some(lobby) = lobby() else { return 0 };
-        let page = self.store.members(lobby, None, 1).await;
-        page.map_or(0, |page| page.count)
+    /// Tells what is due; what was told is not due any more, also after an error.
+    async fn tell_due(&self, due: &mut Due) -> Result<(), ChatError> {
+        let Some(lobby) = lobby() else { return Ok(()) };
+        let total = self.store.members(lobby, None, 1).await?.count;
+        let was_crowd = due.is_crowd;
+        due.is_crowd = total > self.settings.online_users_broadcast_limit;
+        if due.is_crowd && !was_crowd {
+            keep_last(&mut due.changes);
+        }
+        while !due.changes.is_empty() {
+            self.tell_changes(due).await?;
+        }
+        match &due.list {
+            List::Nobody => {}
+            List::Others(_) if due.is_crowd => {}
+            List::Others(gone) => self.tell_who_is_online(Some(gone)).await?,
+            List::Everybody => self.tell_who_is_online(None).await?,
+        }
+        due.list = List::Nobody;
+        Ok(())
     }
 
-    async fn tell_changes(
-        &self,
-        changes: &[PresenceChange],
-        is_crowd: bool,
-    ) -> Result<(), ChatError> {
-        let ids = changes.iter().map(|change| change.user.as_str().into());
+    async fn tell_changes(&self, due: &mut Due) -> Result<(), ChatError> {
+        let count = due.changes.len().min(BATCH);
+        let next = due.changes.iter().take(count);
+        let ids = next.map(|change| change.user.as_str().into());
         let users = self.users.find(ids.collect()).await?;
-        for (change, user) in changes.iter().zip(&users) {
+        let mut whom = Vec::with_capacity(count);
+        for change in due.changes.iter().take(count) {
+            whom.push(self.who_hears_of(&change.user).await?);
+        }
+        // From here on nothing fails: nobody is told twice.
+        for ((change, user), whom) in due.changes.drain(..count).zip(&users).zip(&whom) {
+            if !change.present {
+                due.list.owe_others(change.user);
+            }
             let Some(user) = user else { continue };
             let (user_id, username) = (&*user.id, &*user.username);
             let told = if change.present {
@@ -137,12 +217,7 @@ impl Chat {
             } else {
                 Told::UserOffline { user_id, username }
             };
-            let whom = self.who_hears_of(&change.user).await?;
-            self.lobby.tell(&whom, &told);
-        }
-        let gone = changes.iter().find(|change| !change.present);
-        if let Some(gone) = gone.filter(|_| !is_crowd) {
-            self.tell_who_is_online(&gone.user).await?;
+            self.lobby.tell(whom, &told);
         }
         Ok(())
     }
@@ -157,8 +232,12 @@ impl Chat {
         Ok(whom)
     }
 
-    async fn tell_who_is_online(&self, gone: &UserId) -> Result<(), ChatError> {
-        let whom = self.who_hears_of(gone).await?;
+    /// Sends the list to everybody, or to those who hear of somebody who is gone.
+    async fn tell_who_is_online(&self, gone: Option<&UserId>) -> Result<(), ChatError> {
+        let whom = match gone {
+            Some(gone) => self.who_hears_of(gone).await?,
+            None => self.lobby.others(None),
+        };
         let timestamp = iso8601(self.unix_ms());
         if self.settings.presence_scope == PresenceScope::Contacts {
             for visitor in whom {
@@ -196,4 +275,44 @@ fn keep_last(changes: &mut Vec<PresenceChange>) {
         change.present = last.get(&change.user).copied().unwrap_or(change.present);
         seen.insert(change.user.clone())
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(user: &str, present: bool) -> PresenceChange {
+        PresenceChange {
+            topic: lobby().unwrap(),
+            user: UserId::parse(user).unwrap(),
+            present,
+        }
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_what_was_lost_is_made_good_by_the_list() {
+        let mut due = Due::default();
+        assert!(due.is_over());
+        due.changes = vec![change("ada", true), change("ada", false)];
+        due.trim(false);
+        assert_eq!(due.changes.len(), 2, "few are told one by one");
+        for at in 0..BATCH {
+            due.changes.push(change("ada", at % 2 == 1));
+        }
+        due.trim(false);
+        assert_eq!(due.changes, [change("ada", true)], "the last word");
+        for at in 0..=CHANGES {
+            due.changes.push(change(&format!("u{at}"), true));
+        }
+        due.trim(false);
+        assert!(due.changes.is_empty() && matches!(due.list, List::Everybody));
+        let mut due = Due {
+            changes: vec![change("bob", true)],
+            ..Due::default()
+        };
+        due.trim(true);
+        assert!(due.changes.is_empty() && matches!(due.list, List::Everybody));
+        due.list.owe_others(UserId::parse("bob").unwrap());
+        assert!(matches!(due.list, List::Everybody), "it includes him");
+    }
 }

@@ -10,12 +10,10 @@ use crate::ChatError;
 
 /// Records of users, by id.
 const USERS: &str = "chat-users";
-/// Records of names in lower case: the id of the user who has it.
+/// Records of names in lower case: the user who has it.
 const NAMES: &str = "chat-names";
 /// How often a write is tried that somebody else was faster with.
 const ATTEMPTS: u32 = 8;
-/// The record of somebody who is no user after all.
-const NOBODY: &[u8] = b"null";
 
 /// A user as he is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,22 +93,43 @@ impl KeptUsers {
         Ok(self.find(vec![id]).await?.pop().flatten())
     }
 
-    /// The id behind a name, and the version of that record (0 for none).
-    async fn owner(&self, name: &str) -> Result<(Option<Box<str>>, u64), ChatError> {
+    /// Who has a name, and the version of that record (0 for none).
+    async fn holder(&self, name: &str) -> Result<(Option<Holder>, u64), ChatError> {
         let found = self.store.records(NAMES, vec![folded(name)]).await?;
         let Some(record) = found.into_iter().next().flatten() else {
             return Ok((None, 0));
         };
-        let id = str::from_utf8(&record.value).map_err(|_| ChatError::Corrupt("a name"))?;
-        Ok((Some(id.into()), record.version))
+        let holder = serde_json::from_slice(&record.value);
+        let holder = holder.map_err(|_| ChatError::Corrupt("a name"))?;
+        Ok((Some(holder), record.version))
     }
+
+    /// The user who has a name. Whoever registered him may have been killed before he was written:
+    /// the name says all of him, so that it is done now.
+    async fn complete(&self, holder: Holder) -> Result<User, ChatError> {
+        let id = holder.user.id.clone();
+        if let Some(user) = self.one(id.clone()).await? {
+            return Ok(user);
+        }
+        self.store
+            .put_record(USERS, id.into(), written(&holder.user), 0)
+            .await?;
+        Ok(holder.user)
+    }
+}
+
+/// Who has a name, as the record of the name says it: he is a user from the moment at which that
+/// is written.
+#[derive(Debug, Serialize, Deserialize)]
+struct Holder {
+    user: User,
 }
 
 fn folded(name: &str) -> String {
     name.to_lowercase()
 }
 
-fn read(value: &[u8]) -> Result<Option<User>, ChatError> {
+fn read(value: &[u8]) -> Result<User, ChatError> {
     serde_json::from_slice(value).map_err(|_| ChatError::Corrupt("a user"))
 }
 
@@ -122,40 +141,24 @@ fn written(user: &User) -> Bytes {
 impl UserStore for KeptUsers {
     fn add(&self, user: User) -> BoxFuture<'_, Result<bool, ChatError>> {
         Box::pin(async move {
-            if let (Some(owner), _) = self.owner(&user.username).await?
-                && owner != user.id
-                && self.one(owner).await?.is_some()
-            {
-                return Ok(false);
+            let name = folded(&user.username);
+            let (mut holder, version) = self.holder(&name).await?;
+            if holder.is_none() {
+                // First his name, with all that he is: one write makes him a user, and what is
+                // left to write can be made good by anybody.
+                let own = Holder { user: user.clone() };
+                let value = serde_json::to_vec(&own).unwrap_or_default().into();
+                let put = self.store.put_record(NAMES, name.clone(), value, version);
+                holder = if put.await? {
+                    Some(own)
+                } else {
+                    self.holder(&name).await?.0
+                };
             }
-            // First the user, then his name: who has a name exists.
-            let put = self
-                .store
-                .put_record(USERS, user.id.to_string(), written(&user), 0);
-            if !put.await? {
-                return Ok(false);
-            }
-            for _ in 0..ATTEMPTS {
-                let (owner, version) = self.owner(&user.username).await?;
-                match owner {
-                    Some(owner) if owner == user.id => return Ok(true),
-                    Some(owner) if self.one(owner.clone()).await?.is_some() => {
-                        // Somebody took the name meanwhile: there is no such user.
-                        let none = Bytes::from_static(NOBODY);
-                        let put = self.store.put_record(USERS, user.id.to_string(), none, 1);
-                        put.await?;
-                        return Ok(false);
-                    }
-                    // Nobody, or a name left behind.
-                    Some(_) | None => {}
-                }
-                let id = Bytes::copy_from_slice(user.id.as_bytes());
-                let name = folded(&user.username);
-                if self.store.put_record(NAMES, name, id, version).await? {
-                    return Ok(true);
-                }
-            }
-            Err(ChatError::Busy)
+            let holder = holder.ok_or(ChatError::Busy)?;
+            let is_his = holder.user.id == user.id;
+            self.complete(holder).await?;
+            Ok(is_his)
         })
     }
 
@@ -167,7 +170,7 @@ impl UserStore for KeptUsers {
                 let version = known.as_ref().map_or(0, |record| record.version);
                 let mut new = user.clone();
                 let known = known.map(|record| read(&record.value)).transpose()?;
-                if let Some(known) = known.flatten() {
+                if let Some(known) = known {
                     if known.username == user.username && known.avatar == user.avatar {
                         return Ok(());
                     }
@@ -191,7 +194,7 @@ impl UserStore for KeptUsers {
             let found = self.store.records(USERS, ids).await?;
             let users = found.into_iter();
             users
-                .map(|found| found.map_or(Ok(None), |record| read(&record.value)))
+                .map(|found| found.map(|record| read(&record.value)).transpose())
                 .collect()
         })
     }
@@ -199,8 +202,8 @@ impl UserStore for KeptUsers {
     fn find_by_name(&self, name: &str) -> BoxFuture<'_, Result<Option<User>, ChatError>> {
         let name = name.to_owned();
         Box::pin(async move {
-            match self.owner(&name).await? {
-                (Some(id), _) => self.one(id).await,
+            match self.holder(&name).await? {
+                (Some(holder), _) => self.complete(holder).await.map(Some),
                 (None, _) => Ok(None),
             }
         })
@@ -215,11 +218,73 @@ impl UserStore for KeptUsers {
             let page = self.store.record_page(USERS, after, limit).await?;
             let users = page.items.iter().map(|(_, record)| read(&record.value));
             Ok(UserPage {
-                users: users
-                    .filter_map(Result::transpose)
-                    .collect::<Result<_, _>>()?,
+                users: users.collect::<Result<_, _>>()?,
                 next: page.next,
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sparkway_store::memory::{MemorySettings, MemoryStore};
+
+    use super::*;
+
+    fn user(id: &str, username: &str) -> User {
+        User {
+            id: id.into(),
+            username: username.into(),
+            avatar: None,
+            password: Some("hash".into()),
+            created_ms: 1,
+        }
+    }
+
+    fn users() -> KeptUsers {
+        let store: SharedStore = Arc::new(MemoryStore::new(MemorySettings::default()));
+        KeptUsers::new(&store)
+    }
+
+    #[tokio::test]
+    async fn a_registration_that_was_cut_off_is_complete_for_whoever_asks_next() {
+        let users = users();
+        let ada = user("1", "Ada");
+        // The first write of the registration; its node is killed before the second.
+        let value = serde_json::to_vec(&Holder { user: ada.clone() }).unwrap();
+        let put = users.store.put_record(NAMES, "ada".into(), value.into(), 0);
+        assert!(put.await.unwrap());
+        assert_eq!(users.find(vec!["1".into()]).await.unwrap(), [None]);
+        // Who repeats it is told that the name is taken, and can log in.
+        assert!(!users.add(user("2", "ada")).await.unwrap());
+        assert_eq!(users.find_by_name("ADA").await.unwrap(), Some(ada.clone()));
+        let found = users.find(vec!["1".into(), "2".into()]).await.unwrap();
+        assert_eq!(found, [Some(ada), None], "no user without a name");
+        assert_eq!(users.list(None, 10).await.unwrap().users.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_login_alone_completes_a_registration() {
+        let users = users();
+        let ada = user("1", "Ada");
+        let value = serde_json::to_vec(&Holder { user: ada.clone() }).unwrap();
+        let put = users.store.put_record(NAMES, "ada".into(), value.into(), 0);
+        assert!(put.await.unwrap());
+        assert_eq!(users.find_by_name("ada").await.unwrap(), Some(ada.clone()));
+        assert_eq!(users.find(vec!["1".into()]).await.unwrap(), [Some(ada)]);
+    }
+
+    #[tokio::test]
+    async fn adding_is_safe_to_repeat_and_a_name_has_one_user() {
+        let users = users();
+        for _ in 0..2 {
+            assert!(users.add(user("1", "Ada")).await.unwrap());
+            assert!(!users.add(user("2", "aDA")).await.unwrap());
+        }
+        let all = (0..8).map(|at| users.add(user(&format!("r{at}"), "Bob")));
+        let all = futures_util::future::join_all(all).await;
+        let added = all.into_iter().filter(|added| added.as_ref() == Ok(&true));
+        assert_eq!(added.count(), 1);
+        assert_eq!(users.list(None, 10).await.unwrap().users.len(), 2);
     }
 }

@@ -1,10 +1,14 @@
 //! Users: registered, logged in, listed.
 
+use std::collections::HashSet;
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sparkway_gateway::application::lobby;
+use sparkway_gateway::settings::{ChatUsers, PresenceScope};
 use sparkway_gateway::site::Response;
 use sparkway_gateway::site::decode_segment;
 use sparkway_protocol::{UserId, iso8601};
@@ -60,9 +64,22 @@ impl Account {
 }
 
 impl Chat {
-    pub(super) async fn register(&self, body: &Bytes) -> Result<Response, Refusal> {
+    /// Where tokens say who a user is, nobody registers or logs in here.
+    fn has_accounts(&self) -> Result<(), Refusal> {
+        match self.settings.users {
+            ChatUsers::Registered => Ok(()),
+            ChatUsers::Claims => Err(refuse(
+                StatusCode::FORBIDDEN,
+                "Users come from their tokens: nobody registers or logs in here",
+            )),
+        }
+    }
+
+    pub(super) async fn register(&self, from: IpAddr, body: &Bytes) -> Result<Response, Refusal> {
+        self.has_accounts()?;
         let account = account(body)?;
         account.check()?;
+        self.may_register(from)?;
         let id: [u8; 12] = rand::random();
         let id = hex(&id);
         let user = User {
@@ -83,8 +100,11 @@ impl Chat {
         self.logged_in(StatusCode::CREATED, &user)
     }
 
-    pub(super) async fn login(&self, body: &Bytes) -> Result<Response, Refusal> {
+    pub(super) async fn login(&self, from: IpAddr, body: &Bytes) -> Result<Response, Refusal> {
+        self.has_accounts()?;
         let account = account(body)?;
+        let name = account.username.to_lowercase();
+        self.may_log_in(from, &name)?;
         let wrong = || refuse(StatusCode::UNAUTHORIZED, "Invalid username or password");
         if account.password.len() > *PASSWORD.end() {
             return Err(wrong());
@@ -93,7 +113,10 @@ impl Chat {
         let hash = user.as_ref().and_then(|user| user.password.clone());
         let is_right = self.passwords.is_right(account.password, hash).await?;
         match user {
-            Some(user) if is_right => self.logged_in(StatusCode::OK, &user),
+            Some(user) if is_right => {
+                self.logged_in_to(&name);
+                self.logged_in(StatusCode::OK, &user)
+            }
             Some(_) | None => Err(wrong()),
         }
     }
@@ -106,7 +129,11 @@ impl Chat {
         ))
     }
 
-    pub(super) async fn list_users(&self, query: Option<&str>) -> Result<Response, Refusal> {
+    pub(super) async fn list_users(
+        &self,
+        asker: &User,
+        query: Option<&str>,
+    ) -> Result<Response, Refusal> {
         let limit = value(query, "limit").map(|text| text.parse::<usize>());
         let limit = match limit {
             None => PAGE,
@@ -114,7 +141,7 @@ impl Chat {
             Some(_) => return Err(refuse(StatusCode::BAD_REQUEST, "limit: 1 to 500")),
         };
         let page = self.users.list(value(query, "after"), limit).await?;
-        let standings = self.standings(&page.users).await?;
+        let standings = self.standings(asker, &page.users).await?;
         let users = page.users.iter().zip(standings);
         let users: Vec<Value> = users
             .map(|(user, standing)| described(user, standing))
@@ -125,24 +152,39 @@ impl Chat {
         ))
     }
 
-    pub(super) async fn show_user(&self, id: &str) -> Result<Response, Refusal> {
+    pub(super) async fn show_user(&self, asker: &User, id: &str) -> Result<Response, Refusal> {
         let unknown = || refuse(StatusCode::NOT_FOUND, "User not found");
         let id = decode_segment(id);
         let found = self.users.find(vec![id.into_owned().into()]).await?;
         let user = found.into_iter().next().flatten().ok_or_else(unknown)?;
         let users = [user];
-        let standings = self.standings(&users).await?;
+        let standings = self.standings(asker, &users).await?;
         let [user] = users;
-        let standing = standings.first().copied().unwrap_or(ABSENT);
+        let standing = standings.first().copied().flatten();
         Ok(answer(StatusCode::OK, &described(&user, standing)))
     }
 
-    async fn standings(&self, users: &[User]) -> Result<Vec<Standing>, ChatError> {
+    /// Who of these users is online, or was; `None` where it is not for the asker to know.
+    async fn standings(
+        &self,
+        asker: &User,
+        users: &[User],
+    ) -> Result<Vec<Option<Standing>>, ChatError> {
         let ids = users.iter().map(|user| UserId::parse(&user.id).ok());
         let (Some(ids), Some(lobby)) = (ids.collect::<Option<Vec<_>>>(), lobby()) else {
-            return Ok(vec![ABSENT; users.len()]);
+            return Ok(vec![Some(ABSENT); users.len()]);
         };
-        Ok(self.store.standings(lobby, ids).await?)
+        let standings = self.store.standings(lobby, ids).await?;
+        if self.settings.presence_scope == PresenceScope::All {
+            return Ok(standings.into_iter().map(Some).collect());
+        }
+        let me = UserId::parse(&asker.id).map_err(|_| ChatError::Corrupt("a user's id"))?;
+        let contacts = self.contacts.of(&me).await?;
+        let known: HashSet<&str> = contacts.iter().chain([&me]).map(UserId::as_str).collect();
+        let is_known = |user: &User| known.contains(&*user.id);
+        let shown = users.iter().zip(standings);
+        let shown = shown.map(|(user, standing)| is_known(user).then_some(standing));
+        Ok(shown.collect())
     }
 }
 
@@ -155,11 +197,13 @@ fn shown(user: &User) -> Value {
     json!({"_id": user.id, "id": user.id, "username": user.username, "avatar": user.avatar})
 }
 
-fn described(user: &User, standing: Standing) -> Value {
+fn described(user: &User, standing: Option<Standing>) -> Value {
     let mut shown = shown(user);
     if let Some(fields) = shown.as_object_mut() {
-        fields.insert("isOnline".to_owned(), json!(standing.present));
-        let last_seen = standing.last_seen_ms.map(iso8601);
+        let present = standing.map(|standing| standing.present);
+        fields.insert("isOnline".to_owned(), json!(present));
+        let last_seen = standing.and_then(|standing| standing.last_seen_ms);
+        let last_seen = last_seen.map(iso8601);
         fields.insert("lastSeen".to_owned(), json!(last_seen));
     }
     shown

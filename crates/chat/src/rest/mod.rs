@@ -4,13 +4,15 @@
 //! `{"message"}` with a status that says whose fault it is.
 
 mod accounts;
+mod attempts;
 mod conversations;
 
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, StatusCode};
 use serde::Serialize;
 use serde_json::json;
@@ -19,6 +21,8 @@ use sparkway_protocol::CloseReason;
 
 use crate::users::User;
 use crate::{Chat, ChatError};
+
+pub(crate) use attempts::Attempts;
 
 /// Answers requests under `/api` on the public listener of a node with a chat.
 #[derive(Clone)]
@@ -43,9 +47,14 @@ impl Site for ChatSite {
             return None;
         }
         let chat = Arc::clone(&self.0);
+        let from = chat.host.get().map(|host| host.network_of(head));
+        let from = from.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
         Some(Answer::Serve(Box::new(move |request| {
-            let answered: ResponseFuture =
-                Box::pin(async move { chat.serve(&request).await.unwrap_or_else(Refusal::answer) });
+            let answered: ResponseFuture = Box::pin(async move {
+                chat.serve(from, &request)
+                    .await
+                    .unwrap_or_else(Refusal::answer)
+            });
             answered
         })))
     }
@@ -56,16 +65,26 @@ impl Site for ChatSite {
 pub(crate) struct Refusal {
     status: StatusCode,
     message: &'static str,
+    retry_after_s: Option<u64>,
 }
 
 pub(crate) const fn refuse(status: StatusCode, message: &'static str) -> Refusal {
-    Refusal { status, message }
+    Refusal {
+        status,
+        message,
+        retry_after_s: None,
+    }
 }
 
 impl Refusal {
     fn answer(self) -> Response {
         let body = json!({ "message": self.message });
-        answer(self.status, &body)
+        let mut response = answer(self.status, &body);
+        if let Some(seconds) = self.retry_after_s {
+            let headers = response.headers_mut();
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
     }
 }
 
@@ -94,19 +113,23 @@ pub(crate) fn answer(status: StatusCode, body: &impl Serialize) -> Response {
 }
 
 impl Chat {
-    async fn serve(self: &Arc<Self>, request: &Request<Bytes>) -> Result<Response, Refusal> {
+    async fn serve(
+        self: &Arc<Self>,
+        from: IpAddr,
+        request: &Request<Bytes>,
+    ) -> Result<Response, Refusal> {
         let path = request.uri().path().trim_end_matches('/');
         let segments: Vec<&str> = path.split('/').skip(2).collect();
         match (request.method(), segments.as_slice()) {
-            (&Method::POST, ["auth", "register"]) => self.register(request.body()).await,
-            (&Method::POST, ["auth", "login"]) => self.login(request.body()).await,
+            (&Method::POST, ["auth", "register"]) => self.register(from, request.body()).await,
+            (&Method::POST, ["auth", "login"]) => self.login(from, request.body()).await,
             (&Method::GET, ["users"]) => {
-                self.asker(request).await?;
-                self.list_users(request.uri().query()).await
+                let asker = self.asker(request).await?;
+                self.list_users(&asker, request.uri().query()).await
             }
             (&Method::GET, ["users", id]) => {
-                self.asker(request).await?;
-                self.show_user(id).await
+                let asker = self.asker(request).await?;
+                self.show_user(&asker, id).await
             }
             (&Method::GET, ["messages", other]) => {
                 let asker = self.asker(request).await?;

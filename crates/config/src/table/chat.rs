@@ -127,5 +127,44 @@ pub(super) const CHAT: Section = Section {
             },
             get: |draft, _| time(draft.settings.chat.token_lifetime),
         },
+        Key {
+            name: "chat.registrations_per_address",
+            doc: "Registrations from one address (IPv6: one /64 network) in a minute, per node. Empty: no limit.",
+            secret: false,
+            kind: Kind::OptionalCount {
+                min: 1,
+                max: 100_000,
+                set: |draft, _, number| {
+                    draft.settings.chat.registrations_per_address = number.map(small);
+                },
+            },
+            get: |draft, _| optional_count(draft.settings.chat.registrations_per_address),
+        },
+        Key {
+            name: "chat.logins_per_address",
+            doc: "Logins from one address in a minute, per node. Empty: no limit.",
+            secret: false,
+            kind: Kind::OptionalCount {
+                min: 1,
+                max: 100_000,
+                set: |draft, _, number| {
+                    draft.settings.chat.logins_per_address = number.map(small);
+                },
+            },
+            get: |draft, _| optional_count(draft.settings.chat.logins_per_address),
+        },
+        Key {
+            name: "chat.failed_logins_per_account",
+            doc: "Failed logins to one account in a minute, per node; beyond, its logins are refused without a look at the password. Empty: no limit.",
+            secret: false,
+            kind: Kind::OptionalCount {
+                min: 1,
+                max: 100_000,
+                set: |draft, _, number| {
+                    draft.settings.chat.failed_logins_per_account = number.map(small);
+                },
+            },
+            get: |draft, _| optional_count(draft.settings.chat.failed_logins_per_account),
+        },
     ],
 };

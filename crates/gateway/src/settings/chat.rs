@@ -101,6 +101,14 @@ pub struct ChatSettings {
     pub history_age: Option<Duration>,
     /// How long a token lasts that the chat gives out. Default 24 h.
     pub token_lifetime: Duration,
+    /// Registrations from one address in a minute, per node. Default 20: an office behind one
+    /// address, and not a machine that fills the list of users.
+    pub registrations_per_address: Option<u32>,
+    /// Logins from one address in a minute, per node. Default 60.
+    pub logins_per_address: Option<u32>,
+    /// Failed logins to one account in a minute, per node. Default 10: who knows the password is
+    /// kept out for seconds only, and who guesses it has no chance.
+    pub failed_logins_per_account: Option<u32>,
 }
 
 impl Default for ChatSettings {
@@ -116,6 +124,9 @@ impl Default for ChatSettings {
             history_entries: None,
             history_age: None,
             token_lifetime: Duration::from_hours(24),
+            registrations_per_address: Some(20),
+            logins_per_address: Some(60),
+            failed_logins_per_account: Some(10),
         }
     }
 }

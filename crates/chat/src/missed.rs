@@ -1,0 +1,301 @@
+//! Messages that are in the log of their conversation and in no inbox: whoever stored one may have
+//! been killed before he handed it over, or the store was away for too long.
+//!
+//! The log is what counts. A receiver's conversations are looked through when he connects, and one
+//! of them whenever something newer of it is delivered. What is found is put into his inbox, behind
+//! what is there already, under the id that it has.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sparkway_dialect::chat;
+use sparkway_gateway::application::{Visitor, inbox};
+use sparkway_protocol::{MessageId, TopicName, UserId};
+use sparkway_store::record::Range;
+
+use crate::messages::Message;
+use crate::{Chat, ChatError};
+
+/// Entries of an inbox read at once.
+const PAGE: usize = 200;
+/// Pages of an inbox that are looked through.
+const PAGES: usize = 100;
+/// How far the clocks behind two logs may be apart, in milliseconds.
+const SKEW_MS: u64 = 60_000;
+
+impl Chat {
+    /// Looks for what a visitor should have been sent, beside everything else.
+    pub(crate) fn look_for_missed(self: &Arc<Self>, visitor: &Visitor) {
+        let Some(host) = self.host.get().filter(|_| self.settings.deliver_pending) else {
+            return;
+        };
+        let (chat, visitor) = (Arc::clone(self), visitor.clone());
+        host.spawn(async move {
+            let Ok(_turn) = chat.looks.acquire().await else {
+                return;
+            };
+            if visitor.is_gone() {
+                return;
+            }
+            if let Err(error) = chat.hand_over_missed(visitor.user()).await {
+                // He is looked after when he comes the next time.
+                tracing::warn!(%error, "it was not looked for missed messages");
+            }
+        });
+    }
+
+    /// Puts into a user's inbox what his conversations hold for him and it does not. How many that
+    /// was.
+    pub(crate) async fn hand_over_missed(&self, user: &UserId) -> Result<usize, ChatError> {
+        let contacts = self.contacts.of(user).await?;
+        let found = self.messages.undelivered(user.clone(), contacts).await?;
+        self.hand_over_those_missing(user, found).await
+    }
+
+    /// The same for these senders, of whom everything before these ids is about to count as
+    /// delivered.
+    pub(crate) async fn hand_over_missed_before(
+        &self,
+        user: &UserId,
+        newest: &HashMap<UserId, MessageId>,
+        delivered: &[MessageId],
+    ) -> Result<usize, ChatError> {
+        if !self.settings.deliver_pending {
+            return Ok(0);
+        }
+        let senders = newest.keys().cloned().collect();
+        let mut found = self.messages.undelivered(user.clone(), senders).await?;
+        found.retain(|message| {
+            let until = newest.get(&message.sender);
+            until.is_some_and(|until| message.id < *until) && !delivered.contains(&message.id)
+        });
+        self.hand_over_those_missing(user, found).await
+    }
+
+    async fn hand_over_those_missing(
+        &self,
+        user: &UserId,
+        found: Vec<Message>,
+    ) -> Result<usize, ChatError> {
+        let topic = inbox(user).ok_or(ChatError::Corrupt("a user's id"))?;
+        let mut missing = self.not_in(&topic, found).await?;
+        missing.sort_unstable_by_key(|message| message.id.unix_ms());
+        for message in &missing {
+            let sender = message.sender.as_str();
+            let known = self.users.find(vec![sender.into()]).await?;
+            let known = known.into_iter().next().flatten();
+            let username = known.map_or_else(|| sender.into(), |user| user.username);
+            self.deliver(message, &username).await?;
+            tracing::info!(message = %message.id, "a message that was missed is delivered");
+        }
+        Ok(missing.len())
+    }
+
+    /// Those of the messages that an inbox does not hold, as far as that can be told: what may have
+    /// been trimmed there is not delivered again.
+    async fn not_in(
+        &self,
+        topic: &TopicName,
+        messages: Vec<Message>,
+    ) -> Result<Vec<Message>, ChatError> {
+        let Some(oldest_ms) = messages.iter().map(|message| message.id.unix_ms()).min() else {
+            return Ok(Vec::new());
+        };
+        let partition = self.store.partitions().of(topic.as_str());
+        let start = MessageId::at(oldest_ms.saturating_sub(SKEW_MS), partition);
+        let mut missing: HashMap<MessageId, Message> = messages
+            .into_iter()
+            .map(|message| (message.id, message))
+            .collect();
+        let mut after = start;
+        for _ in 0..PAGES {
+            let range = Range {
+                topic: topic.clone(),
+                after,
+                before: None,
+                limit: PAGE,
+                reverse: false,
+            };
+            let page = self.store.history(range).await?;
+            if after == start {
+                // What stood before the first, or was the last, may be there no more.
+                let (before, kept_ms) = match page.entries.first() {
+                    Some(first) => (first.prev, first.id.unix_ms()),
+                    None => (self.store.tip(topic.clone()).await?, u64::MAX),
+                };
+                if before > start {
+                    let until_ms = kept_ms.saturating_add(SKEW_MS);
+                    missing.retain(|id, _| id.unix_ms() > until_ms);
+                }
+            }
+            for entry in &page.entries {
+                let delivered = chat::delivered(&entry.payload);
+                let id = delivered.and_then(|held| MessageId::parse(&held.message_id));
+                if let Some(id) = id {
+                    missing.remove(&id);
+                }
+                after = entry.id;
+            }
+            if !page.more || missing.is_empty() {
+                return Ok(missing.into_values().collect());
+            }
+        }
+        tracing::warn!("an inbox is too full to look for what is missing in it");
+        Ok(Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sparkway_gateway::settings::{ChatUsers, Settings};
+    use sparkway_store::SharedStore;
+    use sparkway_store::memory::{MemorySettings, MemoryStore};
+
+    use super::*;
+    use crate::calls::Draft;
+    use crate::users::User;
+
+    fn user(id: &str) -> UserId {
+        UserId::parse(id).unwrap()
+    }
+
+    async fn chat_over(store: &SharedStore) -> Arc<Chat> {
+        let mut settings = Settings::default();
+        settings.chat.users = ChatUsers::Claims;
+        let chat = Chat::open(&settings, store).await.unwrap();
+        for id in ["ada", "bob", "cleo"] {
+            let known = User {
+                id: id.into(),
+                username: format!("{id}'s name").into(),
+                avatar: None,
+                password: None,
+                created_ms: 1,
+            };
+            chat.users.note(known).await.unwrap();
+        }
+        chat
+    }
+
+    fn store() -> SharedStore {
+        Arc::new(MemoryStore::new(MemorySettings::default()))
+    }
+
+    /// The first of the two writes.
+    async fn stored(chat: &Chat, from: &str, to: &str, content: &str) -> Message {
+        let draft = Draft {
+            receiver: to.into(),
+            content: content.into(),
+            kind: "text".into(),
+            client_id: None,
+        };
+        chat.save(&user(from), draft, None).await.unwrap()
+    }
+
+    /// Both.
+    async fn sent(chat: &Arc<Chat>, from: &str, to: &str, content: &str) -> Message {
+        let message = stored(chat, from, to, content).await;
+        chat.hand_over(message.clone(), from).await;
+        message
+    }
+
+    async fn inbox_of(chat: &Chat, id: &str) -> (Vec<String>, MessageId) {
+        let range = Range {
+            topic: inbox(&user(id)).unwrap(),
+            after: MessageId::ZERO,
+            before: None,
+            limit: 1000,
+            reverse: false,
+        };
+        let page = chat.store.history(range).await.unwrap();
+        let held = page.entries.iter();
+        let held = held.filter_map(|entry| chat::delivered(&entry.payload));
+        let newest = page.entries.last().map(|entry| entry.id);
+        let ids = held.map(|message| message.message_id).collect();
+        (ids, newest.unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn a_message_whose_sender_died_between_both_writes_comes_when_its_receiver_does() {
+        let store = store();
+        let first = sent(&chat_over(&store).await, "ada", "bob", "first").await;
+        // The node of the sender is killed here; the one of the receiver never heard of it.
+        let lost = stored(&*chat_over(&store).await, "cleo", "bob", "lost").await;
+        let also = stored(&*chat_over(&store).await, "ada", "bob", "also").await;
+        let chat = chat_over(&store).await;
+        assert_eq!(inbox_of(&chat, "bob").await.0, [first.id.to_string()]);
+        assert_eq!(chat.hand_over_missed(&user("bob")).await.unwrap(), 2);
+        let (mut held, _) = inbox_of(&chat, "bob").await;
+        held.sort_unstable();
+        let mut all = [&first, &lost, &also].map(|message| message.id.to_string());
+        all.sort_unstable();
+        assert_eq!(held, all);
+        // Once, on whatever node he comes.
+        assert_eq!(chat.hand_over_missed(&user("bob")).await.unwrap(), 0);
+        let other = chat_over(&store).await;
+        assert_eq!(other.hand_over_missed(&user("bob")).await.unwrap(), 0);
+        assert_eq!(other.hand_over_missed(&user("ada")).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_missed_message_comes_when_a_newer_one_of_its_conversation_is_delivered() {
+        let store = store();
+        let lost = stored(&*chat_over(&store).await, "ada", "bob", "lost").await;
+        let chat = chat_over(&store).await;
+        let newer = sent(&chat, "ada", "bob", "newer").await;
+        let (held, written) = inbox_of(&chat, "bob").await;
+        assert_eq!(held, [newer.id.to_string()]);
+        chat.mark_inbox(&user("bob"), written).await.unwrap();
+        let (held, written) = inbox_of(&chat, "bob").await;
+        assert_eq!(held, [newer.id.to_string(), lost.id.to_string()]);
+        chat.mark_inbox(&user("bob"), written).await.unwrap();
+        assert_eq!(inbox_of(&chat, "bob").await.0, held, "once");
+    }
+
+    #[tokio::test]
+    async fn what_was_delivered_read_or_sent_by_himself_is_not_missed() {
+        let store = store();
+        let chat = chat_over(&store).await;
+        sent(&chat, "ada", "bob", "delivered").await;
+        let (_, written) = inbox_of(&chat, "bob").await;
+        chat.mark_inbox(&user("bob"), written).await.unwrap();
+        sent(&chat, "bob", "ada", "his own").await;
+        sent(&chat, "ada", "bob", "waits").await;
+        let read = chat.messages.mark_read(user("ada"), user("bob"));
+        assert_eq!(read.await.unwrap(), 2);
+        assert_eq!(chat.hand_over_missed(&user("bob")).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_an_inbox_has_trimmed_is_not_delivered_again() {
+        let store = store();
+        let mut settings = Settings::default();
+        settings.chat.users = ChatUsers::Claims;
+        settings.chat.history_entries = Some(3);
+        drop(chat_over(&store).await);
+        let chat = Chat::open(&settings, &store).await.unwrap();
+        for at in 0..3 {
+            sent(&chat, "ada", "bob", &at.to_string()).await;
+            sent(&chat, "cleo", "bob", &at.to_string()).await;
+        }
+        let before = inbox_of(&chat, "bob").await;
+        assert_eq!(before.0.len(), 3);
+        assert_eq!(chat.hand_over_missed(&user("bob")).await.unwrap(), 0);
+        assert_eq!(inbox_of(&chat, "bob").await, before);
+    }
+
+    #[tokio::test]
+    async fn a_long_monologue_is_not_read_again_at_each_connect() {
+        let store = store();
+        let chat = chat_over(&store).await;
+        sent(&chat, "ada", "bob", "hello").await;
+        let (_, written) = inbox_of(&chat, "bob").await;
+        chat.mark_inbox(&user("bob"), written).await.unwrap();
+        for at in 0..1100 {
+            stored(&chat, "bob", "ada", &at.to_string()).await;
+        }
+        let lost = stored(&chat, "ada", "bob", "lost").await;
+        assert_eq!(chat.hand_over_missed(&user("bob")).await.unwrap(), 1);
+        let (held, _) = inbox_of(&chat, "bob").await;
+        assert_eq!(held.last(), Some(&lost.id.to_string()));
+    }
+}
