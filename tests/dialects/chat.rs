@@ -15,7 +15,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{Client, Layout, Process, Redis, SOON, also_in, node, redis, token};
+use crate::harness::{
+    Client, Layout, Process, Redis, SOON, also_in, keeps_the_rules_of_frames, node, redis, token,
+};
 
 /// Users who are who their tokens say, and no grace: the literal reading of the source.
 const LITERAL: &[(&str, &str)] = &[("chat.users", "claims"), ("chat.presence_grace", "0s")];
@@ -68,6 +70,16 @@ also_in! {
         a_spark_client_is_told_the_same_and_its_ack_may_be_what_counts,
         a_second_connection_replaces_the_first_on_any_node_and_nobody_hears_of_it,
         of_many_connections_at_once_exactly_one_survives,
+        users_register_log_in_and_are_shown,
+    ]
+}
+
+also_in! {
+    redis_cluster: RedisCluster;
+    [
+        a_message_is_stored_sent_delivered_and_read_in_this_order_on_two_nodes,
+        who_is_offline_is_sent_what_waits_when_he_comes,
+        a_second_connection_replaces_the_first_on_any_node_and_nobody_hears_of_it,
         users_register_log_in_and_are_shown,
     ]
 }
@@ -142,6 +154,18 @@ async fn request(
     token: Option<&str>,
     body: Option<&Value>,
 ) -> (u16, Value) {
+    let (status, _, body) = exchange(node, method, path, token, body).await;
+    (status, body)
+}
+
+/// The same, with the head of the answer.
+async fn exchange(
+    node: &Process,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    body: Option<&Value>,
+) -> (u16, String, Value) {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, node.port))
         .await
         .expect("it listens");
@@ -172,7 +196,8 @@ async fn request(
     } else {
         body
     };
-    (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    let body = serde_json::from_str(body).unwrap_or(Value::Null);
+    (status, head.to_lowercase(), body)
 }
 
 /// A new user: his id and his token.
@@ -735,6 +760,21 @@ async fn presence_may_be_told_to_contacts_only() {
     hears_none_of(&mut stranger, &["user_online", "user_offline"]).await;
     let (_ada, total) = enter(&node, "ada").await;
     assert_eq!(total, 2);
+    // The same over HTTP, one by one and in the list.
+    for (asker, wanted) in [("friend", json!(true)), ("stranger", Value::Null)] {
+        let token = token(asker, 60);
+        let (_, ada) = request(&node, "GET", "/api/users/ada", Some(&token), None).await;
+        assert_eq!(ada["isOnline"], wanted, "{asker}: {ada}");
+        let (_, all) = request(&node, "GET", "/api/users", Some(&token), None).await;
+        let all = all["users"].as_array().expect("users").clone();
+        let listed = |id: &str| all.iter().find(|one| one["_id"] == id).expect("listed");
+        assert_eq!(listed("ada"), &ada, "{asker}");
+        assert_eq!(
+            listed(asker)["isOnline"],
+            true,
+            "of himself everybody knows"
+        );
+    }
     assert_eq!(next(&mut friend, "user_online").await["userId"], "ada");
 }
 
@@ -847,6 +887,102 @@ async fn users_register_log_in_and_are_shown() {
         (status, &refused["message"]),
         (400, &json!("Cannot send message to yourself"))
     );
+}
+
+#[tokio::test]
+async fn who_registers_or_guesses_too_often_is_told_when_to_come_again() {
+    let limits = [
+        ("chat.registrations_per_address", "2"),
+        ("chat.logins_per_address", "6"),
+        ("chat.failed_logins_per_account", "2"),
+    ];
+    let node = node(&[REGISTERED, &limits].concat()).await;
+    let post = async |path: &str, username: &str, password: &str| {
+        let account = json!({"username": username, "password": password});
+        exchange(&node, "POST", path, None, Some(&account)).await
+    };
+    let is_limited = |(status, head, body): (u16, String, Value)| {
+        assert_eq!(status, 429, "{head}");
+        assert_eq!(body, json!({"message": "Rate limit exceeded"}));
+        let line = head
+            .lines()
+            .find_map(|line| line.strip_prefix("retry-after: "));
+        let seconds: u64 = line.expect("when to come again").parse().expect("seconds");
+        assert!((1..=60).contains(&seconds), "{seconds}");
+    };
+    let login = "/api/auth/login";
+    for name in ["ada", "bob"] {
+        register(&node, name).await;
+    }
+    is_limited(post("/api/auth/register", "cleo", "correct horse").await);
+    // Who knows the password is not counted, whoever guesses is, in whatever case he writes it.
+    assert_eq!(post(login, "ada", "correct horse").await.0, 200);
+    assert_eq!(post(login, "ada", "battery staple").await.0, 401);
+    assert_eq!(post(login, "ADA", "battery staple").await.0, 401);
+    is_limited(post(login, "ada", "correct horse").await);
+    // Others log in, until the address has had enough.
+    assert_eq!(post(login, "bob", "correct horse").await.0, 200);
+    assert_eq!(post(login, "bob", "correct horse").await.0, 200);
+    is_limited(post(login, "bob", "correct horse").await);
+}
+
+#[tokio::test]
+async fn nobody_registers_or_logs_in_where_users_come_from_their_tokens() {
+    let node = node(LITERAL).await;
+    let account = json!({"username": "ada", "password": "correct horse"});
+    for path in ["/api/auth/register", "/api/auth/login"] {
+        let (status, body) = request(&node, "POST", path, None, Some(&account)).await;
+        let text = "Users come from their tokens: nobody registers or logs in here";
+        assert_eq!((status, body), (403, json!({"message": text})), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn who_is_online_is_so_again_after_the_store_lost_everything() {
+    let redis = redis().await;
+    let node = node(&[&[("store.url", &*redis.url)], LITERAL].concat()).await;
+    let (_ada, _) = enter(&node, "ada").await;
+    let (mut bob, total) = enter(&node, "bob").await;
+    assert_eq!(total, 2);
+    redis.lose_everything();
+    let end = Instant::now() + 3 * SOON;
+    loop {
+        bob.say(r#"{"type":"get_online_users"}"#).await;
+        let answer = loop {
+            let frame = bob.json().await;
+            if frame["type"] == "online_users" || frame["type"] == "error" {
+                break frame;
+            }
+        };
+        if answer["data"]["totalOnline"] == 2 {
+            break;
+        }
+        assert!(
+            Instant::now() < end,
+            "both are in the lobby again: {answer}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_chat_keeps_the_rules_of_frames() {
+    let node = node(LITERAL).await;
+    let open = async || enter(&node, "ada").await.0;
+    let question = json!({"type": "get_online_users", "data": {}});
+    keeps_the_rules_of_frames(open, &question, "online_users").await;
+}
+
+#[tokio::test]
+async fn a_draining_node_closes_its_chats_with_1001() {
+    let drain = [("drain.readiness_delay", "0s"), ("drain.duration", "1s")];
+    let node = node(&[LITERAL, &drain].concat()).await;
+    let (mut ada, _) = enter(&node, "ada").await;
+    let (mut bob, _) = enter(&node, "bob").await;
+    node.signal("TERM");
+    for client in [&mut ada, &mut bob] {
+        assert_eq!(client.closed().await.0, 1001);
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{Client, Process, also_in, node, node_on, redis, request_to, token};
+use crate::harness::{
+    Client, Process, also_in, keeps_the_rules_of_frames, node, node_on, redis, request_to, token,
+};
 
 const PATH: &str = "/ws/conversation";
 const SAID: &str = "2024-01-01T00:00:00.000Z";
@@ -22,6 +24,14 @@ also_in! {
         a_message_without_a_response_in_time_is_named,
         messages_are_validated_and_malformed_ones_keep_the_connection,
         too_many_messages_are_refused_in_the_words_of_the_contract_and_a_flood_is_closed,
+    ]
+}
+
+also_in! {
+    redis_cluster: RedisCluster;
+    [
+        a_client_comes_back_to_its_conversation_and_what_it_missed,
+        a_repeated_message_is_stored_once_and_its_response_sent_again,
     ]
 }
 
@@ -379,6 +389,14 @@ fn own_address() -> Option<std::net::IpAddr> {
     // Nothing is sent: only the route is looked up.
     socket.connect("192.0.2.1:9").ok()?;
     Some(socket.local_addr().ok()?.ip())
+}
+
+#[tokio::test]
+async fn a_conversation_keeps_the_rules_of_frames() {
+    let node = node(&[]).await;
+    let open = async || confirmed(&node, "web-1").await.0;
+    let question = json!({"type": "ping", "timestamp": SAID});
+    keeps_the_rules_of_frames(open, &question, "pong").await;
 }
 
 #[tokio::test]

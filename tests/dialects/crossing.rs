@@ -47,7 +47,7 @@ async fn crosses(first: &Process, second: &Process) {
 }
 
 also_in! {
-    one_redis: OneRedis, two_nodes: TwoNodes;
+    one_redis: OneRedis, two_nodes: TwoNodes, redis_cluster: RedisCluster;
     [a_message_reaches_every_dialect_in_its_own_form]
 }
 

@@ -17,7 +17,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// Longest wait for anything that should come at once. Generous: the machine may be busy.
@@ -33,6 +34,8 @@ pub(crate) enum Layout {
     OneRedis,
     /// Two nodes over one Redis.
     TwoNodes,
+    /// Two nodes over a Redis Cluster of three masters: what must be in one place is.
+    RedisCluster,
 }
 
 thread_local! {
@@ -115,7 +118,7 @@ pub(crate) async fn node(settings: &[(&str, &str)]) -> Process {
     let redis = redis().await;
     let settings = [&[("store.url", redis.url.as_str())], settings].concat();
     let mut node = node_on(here, &settings).await;
-    if layout == Layout::TwoNodes {
+    if matches!(layout, Layout::TwoNodes | Layout::RedisCluster) {
         node.partner = Some(Box::new(node_on(here, &settings).await));
     }
     node.redis = Some(redis);
@@ -340,6 +343,47 @@ impl Client {
     }
 }
 
+/// One frame of a text message, whatever is in it: the first, or a further one.
+fn piece(bytes: &[u8], is_first: bool, is_last: bool) -> Message {
+    let kind = if is_first { Data::Text } else { Data::Continue };
+    let frame = Frame::message(bytes.to_vec(), OpCode::Data(kind), is_last);
+    Message::Frame(frame)
+}
+
+/// A dialect of JSON texts keeps the rules of frames. `open` gives a client that may talk,
+/// and `question` is answered with a frame of the type `answer`.
+pub(crate) async fn keeps_the_rules_of_frames(
+    open: impl AsyncFn() -> Client,
+    question: &Value,
+    answer: &str,
+) {
+    let closes = async |message: Message| {
+        let mut client = open().await;
+        client.send(message).await;
+        client.closed().await.0
+    };
+    assert_eq!(closes(Message::binary(vec![1, 2])).await, 1003);
+    let long = " ".repeat(64 * 1024 + 1);
+    assert_eq!(closes(Message::text(long)).await, 1009);
+    assert_eq!(closes(piece(&[b'"', 0xff, b'"'], true, true)).await, 1007);
+    // In pieces, with a ping between them that is answered at once.
+    let mut client = open().await;
+    let text = question.to_string();
+    let (first, rest) = text.as_bytes().split_at(text.len() / 3);
+    let (second, third) = rest.split_at(rest.len() / 2);
+    client.send(piece(first, true, false)).await;
+    client.send(piece(second, false, false)).await;
+    client.send(Message::Ping(vec![7].into())).await;
+    loop {
+        match client.message().await {
+            Message::Pong(payload) => break assert_eq!(&payload[..], [7]),
+            other => assert!(!other.is_close(), "{other:?}"),
+        }
+    }
+    client.send(piece(third, false, true)).await;
+    while client.json().await["type"] != answer {}
+}
+
 /// A token for everything, that lasts so many seconds (or ended so long ago).
 pub(crate) fn token(user: &str, lasts_s: i64) -> String {
     let now = std::time::SystemTime::now()
@@ -354,48 +398,127 @@ pub(crate) fn token(user: &str, lasts_s: i64) -> String {
     mint(&token, &SECRET.to_owned().into()).expect("a token")
 }
 
-/// A Redis that dies with its handle.
+/// A Redis that dies with its handle: one server, or a cluster.
 pub(crate) struct Redis {
-    child: Child,
+    servers: Vec<Server>,
     pub(crate) url: String,
+}
+
+struct Server {
+    child: Child,
+    port: u16,
     _directory: tempfile::TempDir,
 }
 
-impl Drop for Redis {
+impl Drop for Server {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-impl Redis {
-    /// Sends a signal such as `STOP`.
-    pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args([&format!("-{name}"), &self.child.id().to_string()])
-            .status();
-        assert!(sent.expect("kill runs").success());
+impl Server {
+    /// Runs `redis-cli` and answers what it prints.
+    fn cli(&self, arguments: &[&str]) -> String {
+        let output = Command::new("redis-cli")
+            .args(["-p", &self.port.to_string()])
+            .args(arguments)
+            .output()
+            .expect("redis-cli is installed");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }
 
+impl Redis {
+    /// Sends a signal such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        for server in &self.servers {
+            let sent = Command::new("kill")
+                .args([&format!("-{name}"), &server.child.id().to_string()])
+                .status();
+            assert!(sent.expect("kill runs").success());
+        }
+    }
+
+    /// Loses everything, as a server does that starts anew without what it had saved, and cuts its
+    /// connections.
+    pub(crate) fn lose_everything(&self) {
+        for server in &self.servers {
+            assert_eq!(server.cli(&["FLUSHALL"]).trim(), "OK");
+            server.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
+            server.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        }
+    }
+}
+
+/// The Redis that the layout wants.
 pub(crate) async fn redis() -> Redis {
+    if Layout::wanted() == Some(Layout::RedisCluster) {
+        return redis_cluster().await;
+    }
+    let server = server(&[]).await;
+    Redis {
+        url: format!("redis://127.0.0.1:{}", server.port),
+        servers: vec![server],
+    }
+}
+
+/// Three masters that know each other.
+async fn redis_cluster() -> Redis {
+    const RANGES: [[&str; 2]; 3] = [["0", "5461"], ["5462", "10922"], ["10923", "16383"]];
+    let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "5000"];
+    let mut servers = Vec::new();
+    for (at, [first, last]) in RANGES.iter().enumerate() {
+        let server = server(&options).await;
+        server.cli(&["CLUSTER", "ADDSLOTSRANGE", first, last]);
+        server.cli(&["CLUSTER", "SET-CONFIG-EPOCH", &(at + 1).to_string()]);
+        servers.push(server);
+    }
+    for other in &servers[1..] {
+        let (port, bus) = (other.port.to_string(), bus_of(other));
+        servers[0].cli(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
+    }
+    let end = Instant::now() + SOON;
+    let agrees = |server: &Server| {
+        let state = server.cli(&["CLUSTER", "INFO"]);
+        state.contains("cluster_state:ok") && state.contains("cluster_known_nodes:3")
+    };
+    while !servers.iter().all(agrees) {
+        assert!(Instant::now() < end, "the cluster agrees");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let hosts = servers
+        .iter()
+        .map(|server| format!("127.0.0.1:{}", server.port));
+    let url = format!("redis+cluster://{}", hosts.collect::<Vec<_>>().join(","));
+    Redis { servers, url }
+}
+
+fn bus_of(server: &Server) -> String {
+    let answer = server.cli(&["CONFIG", "GET", "cluster-port"]);
+    answer.lines().nth(1).expect("a port").trim().to_owned()
+}
+
+async fn server(options: &[&str]) -> Server {
     for _ in 0..PORT_RACES {
-        if let Some(redis) = try_redis().await {
-            return redis;
+        if let Some(server) = try_server(options).await {
+            return server;
         }
     }
     panic!("no free port after {PORT_RACES} attempts");
 }
 
 /// None when somebody else had its port: a server that is not ours answers there.
-async fn try_redis() -> Option<Redis> {
-    let port = free_port();
+async fn try_server(options: &[&str]) -> Option<Server> {
+    let (port, bus) = (free_port(), free_port());
     let directory = tempfile::tempdir().expect("a directory");
     let log = directory.path().join("log");
     let mut child = Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--save", "", "--appendonly", "no", "--dir"])
         .arg(directory.path())
+        .args(["--cluster-port", &bus.to_string()])
+        .args(options)
         .arg("--logfile")
         .arg(&log)
         .stdout(Stdio::null())
@@ -406,9 +529,9 @@ async fn try_redis() -> Option<Redis> {
     loop {
         let log = std::fs::read_to_string(&log).unwrap_or_default();
         if log.contains("Ready to accept connections") {
-            return Some(Redis {
+            return Some(Server {
                 child,
-                url: format!("redis://127.0.0.1:{port}"),
+                port,
                 _directory: directory,
             });
         }

@@ -23,6 +23,14 @@ also_in! {
     ]
 }
 
+also_in! {
+    redis_cluster: RedisCluster;
+    [
+        a_text_reaches_everybody_in_the_room_once_and_unchanged,
+        since_replays_the_rooms_log_as_plain_texts,
+    ]
+}
+
 /// Says something and hears it, which also shows that nothing else came before.
 async fn speaks(client: &mut Client, text: &str) {
     client.say(text).await;

@@ -18,6 +18,8 @@ const ROWS: &[(&[&str], &str)] = &[
         &["X-07"],
         "a_wrong_kind_of_frame_and_a_long_one_close_with_their_codes",
     ),
+    (&["X-07"], "a_conversation_keeps_the_rules_of_frames"),
+    (&["X-07"], "a_chat_keeps_the_rules_of_frames"),
     (
         &["X-08"],
         "a_client_that_says_nothing_is_closed_where_it_must_say_who_it_is",
@@ -26,6 +28,11 @@ const ROWS: &[(&[&str], &str)] = &[
         &["X-09", "S1-49"],
         "a_draining_node_says_when_to_come_back_and_closes_with_1001",
     ),
+    (
+        &["X-09"],
+        "a_draining_node_tells_conversations_when_to_come_back",
+    ),
+    (&["X-09"], "a_draining_node_closes_its_chats_with_1001"),
     (
         &["S1-01", "S1-02", "S1-03", "S1-09"],
         "a_token_in_the_url_counts_before_others_and_a_bad_one_closes_with_1008",
@@ -170,6 +177,18 @@ const ROWS: &[(&[&str], &str)] = &[
         "users_register_log_in_and_are_shown",
     ),
     (
+        &["S4-23", "S4-60"],
+        "who_registers_or_guesses_too_often_is_told_when_to_come_again",
+    ),
+    (
+        &["S4-61"],
+        "nobody_registers_or_logs_in_where_users_come_from_their_tokens",
+    ),
+    (
+        &["S4-09"],
+        "who_is_online_is_so_again_after_the_store_lost_everything",
+    ),
+    (
         &["S4-20", "S4-21", "S4-22", "S4-23", "S4-63", "X-10"],
         "errors_have_the_texts_of_the_source_and_the_connection_stays",
     ),
@@ -222,6 +241,8 @@ const ALONE: &[&str] = &[
     "the_node_pings_and_drops_who_does_not_answer",
     "a_draining_node_says_when_to_come_back_and_closes_with_1001",
     "a_room_that_ends_with_its_node_closes_with_1001",
+    "a_draining_node_tells_conversations_when_to_come_back",
+    "a_draining_node_closes_its_chats_with_1001",
     // Frames, handshakes and rates that are judged before anything is asked.
     "a_token_in_the_url_counts_before_others_and_a_bad_one_closes_with_1008",
     "the_session_cookie_authenticates_from_allowed_origins_only",
@@ -229,10 +250,15 @@ const ALONE: &[&str] = &[
     "a_route_may_answer_a_bad_token_with_a_status_instead",
     "a_conversation_from_another_machine_needs_tls_where_that_is_asked_for",
     "who_sends_too_fast_is_told_so_in_the_words_of_the_contract",
+    "a_conversation_keeps_the_rules_of_frames",
+    "a_chat_keeps_the_rules_of_frames",
+    "who_registers_or_guesses_too_often_is_told_when_to_come_again",
+    "nobody_registers_or_logs_in_where_users_come_from_their_tokens",
     // Their own nodes.
     "two_nodes_over_redis_are_one_room_and_one_topic",
     "bad_credentials_close_with_the_codes_of_the_source",
     "users_of_a_killed_node_go_offline_once_and_were_last_seen_then",
+    "who_is_online_is_so_again_after_the_store_lost_everything",
 ];
 
 /// The server's rows of source 1, by number.

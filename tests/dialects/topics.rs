@@ -25,6 +25,14 @@ also_in! {
     ]
 }
 
+also_in! {
+    redis_cluster: RedisCluster;
+    [
+        topics_are_subscribed_and_left_with_the_answers_of_the_source,
+        since_replays_what_was_missed_and_says_whether_all_of_it,
+    ]
+}
+
 fn unauthorized() -> (u16, String) {
     (1008, "Unauthorized".to_owned())
 }
