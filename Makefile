@@ -3,7 +3,7 @@ TOOLCHAIN := 1.95.0
 CARGO := cargo
 
 .DEFAULT_GOAL := help
-.PHONY: autobahn fuzz help setup run test test-long check fmt docs bench gate growth chart-test watch-test scale-test js-test browser-test chaos chaos-build chaos-selftest sim sim-selftest
+.PHONY: autobahn fuzz help setup run test test-long check fmt docs bench gate growth chart-test image-test watch-test scale-test js-test browser-test chaos chaos-build chaos-selftest sim sim-selftest
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,13 +25,14 @@ test: setup check ## what must hold for every change: lints, unit, property, sto
 	cd clients/js && npm ci --silent && npm test
 	python3 tests/docs/run.py
 
-test-long: test ## all that and what takes longer: 100,000 schedules, instruction counts, browser, balancers, chaos, planted defects, Prometheus
+test-long: test ## all that and what takes longer: 100,000 schedules, instruction counts, browser, balancers, the image, chaos, planted defects, Prometheus
 	$(CARGO) build --workspace --locked
 	$(CARGO) test --locked -p benches
 	target/debug/sparkway-sim --count 100000
 	cd clients/js && npm ci --silent && SPARKWAY_BIN=$(CURDIR)/target/debug/sparkway npm run test:real
 	cd tests/browser && npm ci --silent && npm test
 	target/docs-venv/bin/python3 tests/deploy/balancers.py
+	$(MAKE) image-test
 	$(MAKE) chaos SECONDS=60 ARGS='--round 12 --sessions 60'
 	$(MAKE) chaos-selftest ARGS='--controls 0 --defects no-repair,no-idempotency'
 	python3 tests/watching/run.py
@@ -66,6 +67,12 @@ docs: ## generate the reference pages
 chart-test: ## render and validate the Helm chart, without a cluster
 	tests/chart/run.sh
 
+STATIC = target/$(shell uname -m)-unknown-linux-gnu/debug/sparkway
+
+image-test: ## the image of deploy/Dockerfile around a static binary: built, looked into and started by buildah (as root)
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --locked -p sparkway --target $(shell uname -m)-unknown-linux-gnu
+	tests/chart/image.sh $(STATIC)
+
 watch-test: ## traces to a real OTLP receiver, metrics in a real Prometheus
 	$(CARGO) build --locked -p sparkway
 	python3 tests/watching/run.py
@@ -80,6 +87,7 @@ js-test: ## build and test the JavaScript client, against a fake and against two
 
 browser-test: ## the demo page in a real Chromium, on two real nodes
 	$(CARGO) build --locked -p sparkway
+	cd clients/js && npm ci --silent && npm run --silent build
 	cd tests/browser && npm ci --silent && npm test
 
 SECONDS ?= 120

@@ -1,5 +1,6 @@
 // The console in a real browser, on real nodes.
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
 import { browser, dev, open, serve } from './gateway.mjs';
 
@@ -23,7 +24,7 @@ test('the page asks only its own node, under a strict policy', async () => {
   const { page, context, errors, requests } = await open(chromium, `${cluster.internal}/console`);
   await page.locator('.tile').nth(1).waitFor();
   assert.equal(await page.locator('.tile').count(), 2);
-  for (const view of ['topics', 'sessions', 'publish', 'config']) {
+  for (const view of ['topics', 'sessions', 'publish', 'hooks', 'config']) {
     await page.locator(`nav a[href="#${view}"]`).click();
     await page.locator('h2').first().waitFor();
   }
@@ -141,6 +142,48 @@ test('where keys are needed, nothing is shown without one', async () => {
     await context.close();
   } finally {
     await node.stop();
+  }
+});
+
+test('a backend that fails is seen in the hooks', async () => {
+  let broken = false;
+  const backend = createServer((request, response) => {
+    request.resume();
+    response.writeHead(broken ? 500 : 200, { 'content-type': 'application/json' }).end('{"allow":true}');
+  });
+  await new Promise((done) => backend.listen(0, '127.0.0.1', done));
+  const url = `http://127.0.0.1:${backend.address().port}/`;
+  const set = { 'auth.mode': 'off', 'hooks.secret': 'a secret of this test alone', 'hooks.subscribe': url, 'namespaces.asked.subscribe': 'hook' };
+  const node = await serve(Object.entries(set).flatMap(([key, value]) => ['--set', `${key}=${value}`]));
+  try {
+    const { page, context, errors } = await open(chromium, `${node.internal}/console/#hooks`);
+    await page.locator('[data-hook="subscribe"]', { hasText: 'not asked yet' }).waitFor();
+    const client = await open(chromium, `http://127.0.0.1:${node.port}/healthz`);
+    await client.page.evaluate(async (address) => {
+      const socket = new WebSocket(address);
+      const answers = [];
+      socket.addEventListener('message', () => answers.shift()?.());
+      globalThis.ask = (frame) =>
+        new Promise((answered) => {
+          answers.push(answered);
+          socket.send(JSON.stringify(frame));
+        });
+      await new Promise((done) => socket.addEventListener('open', done));
+      await globalThis.ask({ type: 'ws:connect' });
+    }, `ws://127.0.0.1:${node.port}/ws`);
+    const subscribe = (number) =>
+      client.page.evaluate((topic) => globalThis.ask({ type: 'topic:subscribe', id: topic, data: { topics: [topic] } }), `asked:${number}`);
+    await subscribe(0);
+    await page.locator('[data-hook="subscribe"]', { hasText: /ok1/ }).waitFor();
+    broken = true;
+    for (let number = 1; number <= 12; number++) await subscribe(number);
+    await page.locator('[data-hook="subscribe"]', { hasText: 'left alone' }).waitFor();
+    assert.deepEqual(errors, []);
+    await client.context.close();
+    await context.close();
+  } finally {
+    await node.stop();
+    backend.close();
   }
 });
 

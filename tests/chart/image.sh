@@ -61,7 +61,7 @@ inside serve >"$work/serve.log" 2>&1 &
 node=$!
 healthy=
 for _ in $(seq 100); do
-  if inside health >/dev/null 2>&1; then healthy=yes; break; fi
+  if inside health --address "127.0.0.1:$internal" >/dev/null 2>&1; then healthy=yes; break; fi
   kill -0 "$node" 2>/dev/null || break
 done
 [ -n "$healthy" ] || { cat "$work/serve.log" >&2; die "the gateway does not get healthy in the image"; }

@@ -87,13 +87,13 @@ def redis():
     return server
 
 
-def node(name, store, settings=(), env=None):
-    """One `sparkway serve`; its ports stand in `.public` and `.internal`."""
+def node(name, store, settings=(), env=None, under=()):
+    """One `sparkway serve`, perhaps under a tool; its ports stand in `.public` and `.internal`."""
     public, internal = free_port(), free_port()
     own = {"server.listen": f"127.0.0.1:{public}", "internal.listen": f"127.0.0.1:{internal}", "server.node_id": name,
            "auth.mode": "off", "store.url": f"redis://127.0.0.1:{store}", "drain.readiness_delay": "0s", "drain.duration": "1s",
            "limits.frames_per_second": "0", "log.level": "info,sparkway_gateway=debug", **dict(settings)}
-    process = Process([BINARY, "serve", *(part for key, value in own.items() for part in ("--set", f"{key}={value}"))], env)
+    process = Process([*under, BINARY, "serve", *(part for key, value in own.items() for part in ("--set", f"{key}={value}"))], env)
     process.name, process.public, process.internal = name, public, internal
     try:
         until(f"{name} is ready", lambda: get(internal, "/readyz"))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs what operators watch with against the real program: run.py [traces|prometheus|panels|scale]… (default: all)."""
+"""Runs what operators watch with against the real program: run.py [traces|cost|prometheus|panels|scale]… (default: all)."""
 import os
 import pathlib
 import subprocess
@@ -26,7 +26,7 @@ def prepared():
 
 def main():
     """Runs the wanted tests; prints one line each."""
-    wanted = [name for name in sys.argv[1:] if name != "full"] or ["traces", "prometheus", "panels", "scale"]
+    wanted = [name for name in sys.argv[1:] if name != "full"] or ["traces", "cost", "prometheus", "panels", "scale"]
     failed = 0
     for name in wanted:
         module = __import__(name)

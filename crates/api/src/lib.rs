@@ -17,6 +17,7 @@ mod answer;
 mod call;
 mod enlist;
 mod events;
+mod hooks;
 mod keys;
 mod nodes;
 mod openapi;

@@ -124,6 +124,16 @@ impl Backends {
         self.door(hook).is_some()
     }
 
+    /// Whether the hook failed too often lately and is left alone.
+    #[must_use]
+    pub fn is_left_alone(&self, hook: Hook) -> bool {
+        let breaker = self.door(hook).map(|door| &door.breaker);
+        breaker.is_some_and(|breaker| {
+            let breaker = breaker.lock().unwrap_or_else(PoisonError::into_inner);
+            breaker.is_open()
+        })
+    }
+
     fn door(&self, hook: Hook) -> Option<&Door> {
         self.doors.get(hook as usize)?.as_ref()
     }

@@ -40,6 +40,12 @@ impl Breaker {
         true
     }
 
+    /// Whether it lets nobody through for now, but for a single one now and then.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// A question that was let through has ended.
     pub fn ended(&mut self, failed: bool, now_ms: u64) {
         let was_probe = self.probing_ms.take().is_some();

@@ -5,7 +5,7 @@ use sparkway_gateway::settings::Scope;
 use sparkway_metrics::HttpRoute;
 
 use super::{CURSOR, LIMIT, NO_BODY, Parameter, Route, Serve, answer, one};
-use crate::{nodes, sessions, topics};
+use crate::{hooks, nodes, sessions, topics};
 
 fn look(label: HttpRoute, path: &'static str, id: &'static str) -> Route {
     Route {
@@ -134,6 +134,13 @@ fn of_the_cluster() -> Vec<Route> {
             answer: answer::<nodes::Nodes>(200),
             serve: Serve::Answer(|call| Box::pin(nodes::list(call))),
             ..look(HttpRoute::Nodes, "/v1/nodes", "listNodes")
+        },
+        Route {
+            summary: "Show the hooks",
+            notes: "Of the node that answers: how the application's backends answered it since it started.",
+            answer: answer::<hooks::Hooks>(200),
+            serve: Serve::Answer(|call| Box::pin(std::future::ready(hooks::list(&call)))),
+            ..look(HttpRoute::Info, "/v1/hooks", "listHooks")
         },
         Route {
             scope: Scope::Admin,

@@ -1,6 +1,7 @@
 //! The node as backends and operators see it: what the HTTP API may ask of it.
 
 mod drain;
+mod hooks;
 mod publish;
 mod sessions;
 mod tail;
@@ -14,6 +15,7 @@ use sparkway_protocol::{NodeId, Partitions, SessionId, TopicName};
 use sparkway_store::{SharedStore, StoreError};
 
 pub use drain::Wished;
+pub use hooks::HookState;
 pub use publish::{Publication, Published};
 pub use tail::{Next, Tail, Told};
 

@@ -75,6 +75,14 @@ macro_rules! labels {
         impl $label {
             /// All values, in index order.
             pub const ALL: &'static [Self] = &[$(Self::$value,)+];
+
+            /// The value as it stands in a series.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$value => $text,)+
+                }
+            }
         }
 
         impl Label for $label {

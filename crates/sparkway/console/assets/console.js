@@ -273,6 +273,31 @@ const views = {
     topic.focus();
   },
 
+  hooks(signal) {
+    command("curl -s localhost:9000/metrics | grep '^sparkway_hook'");
+    const cards = el('div', { id: 'hooks' });
+    const waiting = el('p', { class: 'dim' });
+    view.append(el('h2', {}, 'Hooks'), cards, waiting);
+    every(2000, async () => {
+      const { items, events_waiting: events } = await get('/v1/hooks', signal);
+      cards.replaceChildren(
+        ...(items.length ? items : [null]).map((hook) =>
+          hook === null
+            ? el('p', {}, 'No hook is set: this node asks no backend.')
+            : el('div', { class: 'card', 'data-hook': hook.hook },
+                el('strong', {}, hook.hook),
+                facts([
+                  ['backend', hook.left_alone ? 'left alone: it failed too often' : 'asked'],
+                  ['mean time', hook.mean_ms === undefined ? 'not asked yet' : `${hook.mean_ms.toFixed(1)} ms`],
+                  ...hook.results.map(({ result, count }) => [result, count.toLocaleString('en')]),
+                ]),
+              ),
+        ),
+      );
+      waiting.textContent = `Events that wait: ${events.toLocaleString('en')}. All of it as this node sees it, since it started.`;
+    }, signal);
+  },
+
   async config(signal) {
     command('sparkway config show');
     const find = el('input', { type: 'search', placeholder: 'find', 'aria-label': 'Find' });
@@ -348,7 +373,7 @@ $('copy').addEventListener('click', () => navigator.clipboard?.writeText($('comm
 addEventListener('hashchange', route);
 addEventListener('keydown', (event) => {
   if (event.target.matches('input, textarea, select') || event.ctrlKey || event.metaKey || event.altKey) return;
-  const to = { 1: 'nodes', 2: 'topics', 3: 'sessions', 4: 'publish', 5: 'config' }[event.key];
+  const to = { 1: 'nodes', 2: 'topics', 3: 'sessions', 4: 'publish', 5: 'hooks', 6: 'config' }[event.key];
   if (to) location.hash = to;
   if (event.key === '/') {
     event.preventDefault();
