@@ -217,9 +217,18 @@ impl Reader {
         if let Some(tracing) = &self.shared.tracing {
             tracing.repaired(span, after, &entry);
         }
-        let verdict = self.lot().and_then(|lot| lot.log().judge(&entry));
-        if !matches!(verdict, Some(Verdict::Duplicate) | None) {
-            self.hand_on(entry);
+        match self.lot().and_then(|lot| lot.log().judge(&entry)) {
+            Some(Verdict::InOrder | Verdict::Rewound) => self.hand_on(entry),
+            // It was announced and is not in the log, and nothing was trimmed: the store has lost
+            // it together with what came before. Who follows the topic is told `rewound` when the
+            // feed learns of the loss; handed on, it would pass for a continuation.
+            Some(Verdict::Hole { .. }) => {
+                tracing::warn!(
+                    partition = self.partition.get(),
+                    "an entry is in no log any more"
+                );
+            }
+            Some(Verdict::Duplicate) | None => {}
         }
     }
 

@@ -354,12 +354,14 @@ fn credential(head: &RequestHead<'_>, cookie_name: &str) -> Option<(Origin, Box<
 }
 
 /// A browser names its origin; others may leave it out. With a cookie as the credential the
-/// origin must be there and allowed, or a foreign page could ride on it.
+/// origin must be there and be named, or a foreign page could ride on it: `*` names nobody.
 fn is_allowed(head: &RequestHead<'_>, patterns: &[OriginPattern], from_cookie: bool) -> bool {
-    if from_cookie && head.origin().is_none() {
-        return false;
+    if !from_cookie {
+        return origin::is_allowed(head.origin(), head.host(), patterns);
     }
-    origin::is_allowed(head.origin(), head.host(), patterns)
+    let named = patterns.iter().filter(|pattern| !pattern.is_any());
+    let named: Vec<OriginPattern> = named.cloned().collect();
+    head.origin().is_some() && origin::is_allowed(head.origin(), head.host(), &named)
 }
 
 #[cfg(test)]

@@ -31,6 +31,10 @@ const FOUND: &[(u64, &str)] = &[
         "a subscription began earlier in its record than its client was told",
     ),
     (3447, "what the store had lost was told to be trimmed"),
+    (
+        13272,
+        "an entry was handed on although the store had lost it and the one before",
+    ),
 ];
 
 #[test]

@@ -105,6 +105,12 @@ fn parse_rule(text: &str) -> Option<Rule> {
 }
 
 impl OriginPattern {
+    /// Whether it is `*`, which allows every page, also those that nobody thought of.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.0 == Rule::Any
+    }
+
     fn matches(&self, origin: &Origin) -> bool {
         let Rule::Matching { scheme, host, port } = &self.0 else {
             return true;

@@ -25,17 +25,18 @@ pub(crate) async fn logs(
     topics: &[Topic],
 ) -> anyhow::Result<BTreeMap<Topic, Vec<Stored>>> {
     let end = Instant::now() + PATIENCE;
+    // Any node can be asked: one of them may be worn out.
+    let mut ports = field.ports.iter().copied().cycle();
     loop {
-        match read(field, topics).await {
+        match read(ports.next().context("a port")?, topics).await {
             Err(_) if Instant::now() < end => sleep(PAUSE).await,
             read => return read,
         }
     }
 }
 
-async fn read(field: &Field, topics: &[Topic]) -> anyhow::Result<BTreeMap<Topic, Vec<Stored>>> {
+async fn read(port: u16, topics: &[Topic]) -> anyhow::Result<BTreeMap<Topic, Vec<Stored>>> {
     let (heard, mut hearing) = mpsc::channel(8);
-    let port = field.ports.first().copied().context("a port")?;
     let wire = Wire::dial(port, 0, heard).await?;
     wire.send(&json!({"type": "ws:connect", "data": {}}));
     let mut logs = BTreeMap::new();

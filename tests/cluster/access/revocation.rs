@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use sparkway_client::Encoding;
 use sparkway_gateway::Revoked;
 use sparkway_protocol::UserId;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::harness::cluster::Cluster;
 use crate::harness::node::Process;
@@ -89,6 +93,51 @@ async fn a_revoked_user_comes_back_only_with_a_token_that_was_issued_afterwards(
     });
     back.await;
     eve.is_alive().await;
+}
+
+/// A conversation that has begun, with the token in the query.
+async fn conversing(port: u16, token: &str) -> WebSocketStream<TcpStream> {
+    let url = format!("ws://127.0.0.1:{port}/ws/conversation?token={token}");
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let (mut wire, _) = client_async(url, stream).await.unwrap();
+    let connect = json!({"type": "connect", "clientId": "web-1",
+        "timestamp": "2026-01-01T00:00:00Z", "version": "1.0"});
+    wire.send(Message::text(connect.to_string())).await.unwrap();
+    wire
+}
+
+/// What the gateway says next: a text, or the code with which it closes.
+async fn heard(wire: &mut WebSocketStream<TcpStream>) -> Result<Value, u16> {
+    loop {
+        let next = tokio::time::timeout(SOON, wire.next()).await.unwrap();
+        match next.unwrap().unwrap() {
+            Message::Text(text) => return Ok(serde_json::from_str(&text).unwrap()),
+            Message::Close(Some(frame)) => return Err(frame.code.into()),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_token_ends_a_conversation_too_and_a_newer_one_begins_another() {
+    let cluster = Cluster::redis(REQUIRED).await;
+    let operator = Operator::start(cluster.redis.as_ref().unwrap()).await;
+    let mut wire = conversing(cluster.port(), &named("ada", "stolen", 10)).await;
+    assert_eq!(heard(&mut wire).await.unwrap()["type"], "connect_confirm");
+    operator.revoke(Revoked::Token("stolen".into())).await;
+    assert_eq!(heard(&mut wire).await, Err(1008));
+    operator.revoke(ada()).await;
+    until("a newer token is good", SOON, async || {
+        let mut wire = conversing(cluster.port(), &named("ada", "new", 0)).await;
+        let answer = heard(&mut wire).await.ok()?;
+        // Issued in the second of the revocation, it may be older.
+        (answer["type"] == "connect_confirm").then_some(())?;
+        // It stays: what came after the revocation is not covered by it.
+        let ping = json!({"type": "ping", "timestamp": "2026-01-01T00:00:00Z"});
+        wire.send(Message::text(ping.to_string())).await.unwrap();
+        heard(&mut wire).await.ok()
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -122,6 +122,33 @@ async fn connections_of_a_user_are_limited_and_a_further_one_is_told() {
 }
 
 #[tokio::test]
+async fn sessions_that_wait_to_be_resumed_are_no_way_around_the_limit_of_a_user() {
+    let settings = [
+        ("auth.mode", "required"),
+        ("auth.hs256_secret", tokens::SECRET),
+        ("limits.connections_per_user", "1"),
+    ];
+    let cluster = Cluster::memory(&settings).await;
+    let token = tokens::token("alice", &["*"], &["*"]);
+    let waiting = Peer::connect_as(cluster.first(), &token).await.cut();
+    let _present = until("the first has left its place", SOON, async || {
+        let mut wire = open(cluster.first(), Encoding::Json).await;
+        let connect = json!({"type": "ws:connect", "data": {"token": token}});
+        wire.send(&connect).await.unwrap();
+        let answer = next(&mut wire).await;
+        (answer["type"] == "ws:connect_ack").then_some(wire)
+    })
+    .await;
+    let mut wire = open(cluster.first(), Encoding::Json).await;
+    let resume = json!({"type": "ws:resume", "id": "r", "data": waiting.data()});
+    wire.send(&resume).await.unwrap();
+    let refusal = next(&mut wire).await;
+    assert_eq!(refusal["type"], "ws:resume_failed", "{refusal}");
+    assert_eq!(refusal["data"]["reason"], "unavailable");
+    assert_eq!(limited(&cluster.processes[0], "user_connections").await, 1);
+}
+
+#[tokio::test]
 async fn handshakes_have_a_rate_per_node_and_per_address() {
     let cluster = Cluster::memory(&[
         ("limits.handshakes_per_second", "20"),

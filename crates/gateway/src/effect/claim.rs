@@ -191,15 +191,16 @@ async fn take_over(
         shared.metrics.session.auth_failures.at(reason).inc();
         return Ok(Err(ResumeResult::Unknown));
     }
-    if record.as_ref().is_some_and(|record| record.attached)
-        && !shared
-            .guests
-            .takeovers
-            .allow(session, shared.clock.mono_ms())
-    {
-        let limited = &shared.metrics.session.rate_limited;
-        limited.at(RateScope::Takeovers).inc();
+    let is_attached = record.as_ref().is_some_and(|record| record.attached);
+    if is_attached && !shared.may_take_over(session) {
         return Err(StoreError::Unavailable("taken over too often"));
+    }
+    // Whoever takes over from this node has a place here already.
+    let has_place = is_attached && record.as_ref().is_some_and(|one| one.owner == shared.id);
+    if !has_place && shared.guests.is_full(user) {
+        let limited = &shared.metrics.session.rate_limited;
+        limited.at(RateScope::UserConnections).inc();
+        return Err(StoreError::Unavailable("the user has too many connections"));
     }
     let node = shared.id.clone();
     let claiming = Claiming::begin(shared, session).await;
@@ -225,6 +226,19 @@ async fn take_over(
         Err(ClaimError::Unknown) => Ok(Err(ResumeResult::Expired)),
         Err(ClaimError::BadGeneration) => Ok(Err(ResumeResult::BadToken)),
         Err(ClaimError::Store(error)) => Err(error),
+    }
+}
+
+impl Shared {
+    /// Whether a session that somebody has may be taken from him; counted when not.
+    pub(super) fn may_take_over(&self, session: SessionId) -> bool {
+        let now_ms = self.clock.mono_ms();
+        let allowed = self.guests.takeovers.allow(session, now_ms);
+        if !allowed {
+            let limited = &self.metrics.session.rate_limited;
+            limited.at(RateScope::Takeovers).inc();
+        }
+        allowed
     }
 }
 

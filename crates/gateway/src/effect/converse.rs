@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use sparkway_auth::Grants;
+use sparkway_auth::{Grants, Pass};
 use sparkway_dialect::Talk;
 use sparkway_dialect::conversation::{self, Party};
 use sparkway_metrics::Opening;
@@ -84,6 +84,9 @@ async fn take(
             .map_or(request.generation, |known| known.generation);
         if known.is_none() {
             begin(worker, session, request).await?;
+        }
+        if known.as_ref().is_some_and(|known| known.attached) && !shared.may_take_over(session) {
+            return Err(StoreError::Unavailable("taken over too often"));
         }
         let claiming = Claiming::begin(shared, session).await;
         let claim = Claim {
@@ -177,10 +180,13 @@ async fn begin(
     Ok(())
 }
 
-/// What the credential grants, and the conversation itself.
+/// What the credential grants, and the conversation itself; with the credential's marks, by which
+/// it is revoked.
 fn grants(request: &OpenRequest, topic: &TopicName) -> Box<str> {
-    let granted = Grants::from_record(&request.grants).unwrap_or_else(|_| Grants::none());
-    granted.and_own(topic).to_record().into()
+    let pass = Pass::from_record(&request.grants);
+    let pass = pass.unwrap_or_else(|_| Pass::unmarked(Grants::none()));
+    let grants = pass.grants.and_own(topic);
+    Pass { grants, ..pass }.to_record().into()
 }
 
 /// The record with what this connect brings: its credential, and another conversation where the
