@@ -88,7 +88,7 @@ impl Chat {
     }
 
     /// Delivers what waits for a receiver, in order.
-    async fn work_off(&self, receiver: &UserId) {
+    pub(crate) async fn work_off(&self, receiver: &UserId) {
         let (mut pause, mut left) = (PAUSE, DELIVERIES);
         while let Some((message, username)) = self.deliveries.front(receiver) {
             match self.deliver(&message, &username).await {

@@ -379,3 +379,56 @@ impl MessageStore for KeptMessages {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sparkway_store::memory::{MemorySettings, MemoryStore};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_read_is_counted_once_over_many_pages_and_by_two_at_once() {
+        let store: SharedStore = Arc::new(MemoryStore::new(MemorySettings::default()));
+        let messages = KeptMessages::new(&store, &ChatSettings::default());
+        let (ada, bob) = (UserId::parse("ada").unwrap(), UserId::parse("bob").unwrap());
+        let save = async |sender: &UserId, receiver: &UserId| {
+            let message = NewMessage {
+                sender: sender.clone(),
+                receiver: receiver.clone(),
+                content: "x".into(),
+                kind: "text".into(),
+                client_id: None,
+                fence: None,
+            };
+            messages.save(message).await.unwrap()
+        };
+        for at in 0..3 * PAGE {
+            save(&ada, &bob).await;
+            if at % 2 == 0 {
+                save(&bob, &ada).await;
+            }
+        }
+        let read = || messages.mark_read(ada.clone(), bob.clone());
+        let (one, other) = tokio::join!(read(), read());
+        assert_eq!(one.unwrap() + other.unwrap(), 3 * PAGE as u64);
+        // What he says himself is not looked through again each time.
+        for _ in 0..PAGE {
+            save(&bob, &ada).await;
+        }
+        assert_eq!(read().await.unwrap(), 0);
+        let newest = save(&bob, &ada).await.id;
+        assert_eq!(read().await.unwrap(), 0);
+        let (marks, _) = messages.marks(&direction(&ada, &bob)).await.unwrap();
+        assert_eq!(marks.read, newest.get());
+        let newest = messages.history(ada, bob, None, 2 * PAGE).await.unwrap();
+        let theirs = newest
+            .iter()
+            .filter(|message| message.sender.as_str() == "ada");
+        assert!(theirs.clone().count() > 0);
+        assert!(
+            theirs
+                .into_iter()
+                .all(|message| message.status == Status::Read)
+        );
+    }
+}

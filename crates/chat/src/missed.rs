@@ -266,6 +266,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_message_waits_behind_those_of_its_receiver_and_its_sender_does_not() {
+        let store = store();
+        let chat = chat_over(&store).await;
+        let first = stored(&chat, "ada", "bob", "first").await;
+        chat.deliveries.push(first.clone(), "ada");
+        let second = sent(&chat, "ada", "bob", "second").await;
+        assert!(
+            inbox_of(&chat, "bob").await.0.is_empty(),
+            "behind the first"
+        );
+        sent(&chat, "ada", "cleo", "others do not wait").await;
+        assert_eq!(inbox_of(&chat, "cleo").await.0.len(), 1);
+        chat.work_off(&user("bob")).await;
+        let both = [first, second].map(|message| message.id.to_string());
+        assert_eq!(inbox_of(&chat, "bob").await.0, both);
+        assert!(!chat.deliveries.is_waiting(&user("bob")));
+    }
+
+    #[tokio::test]
     async fn what_an_inbox_has_trimmed_is_not_delivered_again() {
         let store = store();
         let mut settings = Settings::default();
