@@ -151,7 +151,7 @@ impl Reader {
         self.shared.count_heard(self.partition, &entry, verdict);
         match verdict {
             Some(Verdict::InOrder | Verdict::Rewound) => self.hand_on(entry),
-            Some(Verdict::Hole { .. }) if ignores_holes() => self.hand_on(entry),
+            Some(Verdict::Hole { .. }) if Defect::ignores_holes() => self.hand_on(entry),
             Some(Verdict::Hole { after }) => self.repair(entry, after).await,
             Some(Verdict::Duplicate) | None => {}
         }
@@ -219,16 +219,9 @@ impl Reader {
         }
         match self.lot().and_then(|lot| lot.log().judge(&entry)) {
             Some(Verdict::InOrder | Verdict::Rewound) => self.hand_on(entry),
-            // It was announced and is not in the log, and nothing was trimmed: the store has lost
-            // it together with what came before. Who follows the topic is told `rewound` when the
-            // feed learns of the loss; handed on, it would pass for a continuation.
-            Some(Verdict::Hole { .. }) => {
-                tracing::warn!(
-                    partition = self.partition.get(),
-                    "an entry is in no log any more"
-                );
-            }
-            Some(Verdict::Duplicate) | None => {}
+            // A hole still: the store lost it with what came before. Who follows the topic is told
+            // `rewound`; handed on, it would pass for a continuation.
+            Some(Verdict::Hole { .. } | Verdict::Duplicate) | None => {}
         }
     }
 
@@ -400,10 +393,4 @@ impl Reader {
             }
         });
     }
-}
-
-/// Whether the back link is not looked at: planted by itself, and with the missing barrier, which
-/// it would make good for with the topic's next message.
-fn ignores_holes() -> bool {
-    Defect::NoBackLink.is_planted() || Defect::NoBarrier.is_planted()
 }

@@ -79,6 +79,13 @@ impl Defect {
         false
     }
 
+    /// Whether the back link is not looked at: planted by itself, and with the missing barrier,
+    /// which it would make good for with the topic's next message.
+    #[must_use]
+    pub fn ignores_holes() -> bool {
+        Self::NoBackLink.is_planted() || Self::NoBarrier.is_planted()
+    }
+
     /// Whether it was planted and shows this time, once in so many.
     #[must_use]
     pub fn shows(self, once_in: u32) -> bool {
