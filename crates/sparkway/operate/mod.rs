@@ -107,6 +107,7 @@ impl Asker {
             path,
             key: self.key.as_deref(),
             body: &body,
+            answer_bytes_max: plain::PAGE_BYTES_MAX,
         };
         let (status, text) = plain::ask(&self.place, &request, Instant::now() + self.timeout)?;
         let value: Value = match text.trim() {

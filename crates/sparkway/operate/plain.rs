@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::exit::{Exit, Failure};
 
-/// Longest answer that is read, in bytes: a page of a thousand long messages.
-const ANSWER_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Longest answer of the API that is read, in bytes: a page of a thousand long messages.
+pub(crate) const PAGE_BYTES_MAX: usize = 512 * 1024 * 1024;
 
 /// Host and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,11 @@ impl fmt::Display for Place {
 }
 
 impl Place {
+    /// `HOST:PORT` as it stands there.
+    pub(crate) fn at(address: &str) -> Self {
+        Self(address.to_owned())
+    }
+
     /// Reads `http://HOST:PORT` or `HOST:PORT`; without a port it is 9000.
     ///
     /// # Errors
@@ -59,6 +64,8 @@ pub(crate) struct Request<'a> {
     pub(crate) path: &'a str,
     pub(crate) key: Option<&'a str>,
     pub(crate) body: &'a str,
+    /// Longest answer that is read, in bytes; of a longer one the beginning counts.
+    pub(crate) answer_bytes_max: usize,
 }
 
 /// Status and body of the answer.
@@ -75,6 +82,7 @@ pub(crate) fn ask(
         path,
         key,
         body,
+        answer_bytes_max,
     } = request;
     let mut stream = connect(place, until)?;
     let key = key.map_or(String::new(), |key| {
@@ -93,7 +101,7 @@ pub(crate) fn ask(
         .map_err(|error| failed(&error))?;
     let mut answer = Vec::new();
     let mut chunk = vec![0_u8; 64 * 1024];
-    while answer.len() <= ANSWER_BYTES_MAX {
+    while answer.len() <= *answer_bytes_max {
         stream
             .set_read_timeout(Some(left(until)?))
             .map_err(|error| failed(&error))?;
