@@ -74,6 +74,8 @@ fn check_taken(
         let spans = view.spans.get(topic).into_iter().flatten();
         let mut undone = spans.filter(|span| view.is_undone(span, index));
         let left = is_refused || view.has_left(topic, id) || undone.any(|span| id > span.from);
+        // It came while a request was under way that was refused in the end: nobody held it.
+        let left = left || !view.is_held(topic, id, index);
         left || told(view, topic, id, Some(Reason::Rewound))
     };
     for (&id, &key) in taken {

@@ -439,6 +439,37 @@ fn a_loss_is_excused_only_where_it_was_told() {
     });
 }
 
+/// The follower asks for `c`, gets a message of it, and an answer; the store then loses `c`.
+fn lose_while_asked(history: &mut History, answer: Answer) {
+    later(history, |pen| {
+        let request = Request::Subscribe(topics(&["c"]));
+        pen.ask(2, "late", request)
+            .publish(2, "c", 9)
+            .message(2, "c", 64, 9)
+            .stored(2, 9, 64)
+            .answer(2, "late", answer)
+            .pass(20);
+    });
+    history.logs.insert("c".into(), Vec::new());
+    history.losses = vec![60_010_000];
+    let told = What::Gap(gap("a", Reason::Rewound, 48, 80));
+    history.sessions[0].steps.push(Step {
+        at_us: 70_000_000,
+        conn: 2,
+        what: told,
+    });
+}
+
+#[test]
+fn what_came_before_a_subscription_was_refused_need_not_be_told_and_otherwise_must() {
+    let code = "unavailable".into();
+    keeps(|history| lose_while_asked(history, Answer::Refused { code }));
+    let granted = Answer::Subscribed(vec![("c".into(), 32)]);
+    breaks(Rule::LossNotTold, |history| {
+        lose_while_asked(history, granted);
+    });
+}
+
 #[test]
 fn the_loss_of_what_replicas_had_confirmed_has_no_excuse() {
     let lose = |history: &mut History| {

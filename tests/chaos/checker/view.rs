@@ -184,6 +184,16 @@ impl View {
         self.left_at.get(topic).is_some_and(|left| id <= *left)
     }
 
+    /// Whether a subscription that was granted held the topic when this message was lost: it had
+    /// brought the message, or was there before the store lost anything.
+    pub(super) fn is_held(&self, topic: &Topic, id: u64, index: &Index) -> bool {
+        let mut spans = self.spans.get(topic).into_iter().flatten();
+        spans.any(|span| {
+            let is_there = id > span.from || index.losses.iter().any(|loss| span.asked_us < *loss);
+            is_there && span.until.is_none_or(|until| id <= until)
+        })
+    }
+
     /// Whether the store may have lost the subscription itself, and with it the means to say what
     /// it lost of the topic to a session that is resumed.
     pub(super) fn is_undone(&self, span: &Span, index: &Index) -> bool {

@@ -139,13 +139,16 @@ async fn sessions_that_wait_to_be_resumed_are_no_way_around_the_limit_of_a_user(
         (answer["type"] == "ws:connect_ack").then_some(wire)
     })
     .await;
+    // Attempts before the place was free were refused as well.
+    let before = limited(&cluster.processes[0], "user_connections").await;
     let mut wire = open(cluster.first(), Encoding::Json).await;
     let resume = json!({"type": "ws:resume", "id": "r", "data": waiting.data()});
     wire.send(&resume).await.unwrap();
     let refusal = next(&mut wire).await;
     assert_eq!(refusal["type"], "ws:resume_failed", "{refusal}");
     assert_eq!(refusal["data"]["reason"], "unavailable");
-    assert_eq!(limited(&cluster.processes[0], "user_connections").await, 1);
+    let after = limited(&cluster.processes[0], "user_connections").await;
+    assert_eq!(after, before + 1);
 }
 
 #[tokio::test]
