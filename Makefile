@@ -19,7 +19,7 @@ check: ## format, lints, documentation
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked --quiet
 
-# How many schedules of whole nodes; CI asks for 10,000.
+# How many schedules of whole nodes; CI asks for 100,000.
 SCHEDULES ?= 1000
 
 test: setup check ## what must hold for every change: lints, unit, property, store, cluster, dialects, schedules, fuzz, chart, JavaScript client, documents

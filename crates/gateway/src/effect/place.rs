@@ -30,13 +30,19 @@ impl Attached {
         let Some(lot) = shared.lot_of(topic) else {
             return Err(StoreFailure::Unavailable);
         };
-        let (newest, between) = {
+        let (begin, newest, between) = {
             let log = lot.log();
+            // What the log no longer had was told before this place was taken: it begins behind.
+            let begin = match log.coverage(topic, position) {
+                Coverage::From(begin) => begin.max(position),
+                Coverage::Whole | Coverage::NotLive => position,
+            };
             if replayed.is_some_and(|from| log.coverage(topic, from) != Coverage::Whole) {
                 return Ok(Place::Behind);
             }
             let between = replayed.map(|from| log.between(topic, from, position));
             (
+                begin,
                 log.newest_until(topic, position),
                 between.unwrap_or_default(),
             )
@@ -46,7 +52,7 @@ impl Attached {
                 self.tell(&sparkway_protocol::Event::Message(entry));
             }
         }
-        let (after, is_new) = self.sit_down(&mut hub, sub, position);
+        let (after, is_new) = self.sit_down(&mut hub, sub, begin);
         Ok(Place::Taken {
             // This worker may be behind what the client has, or behind an earlier subscription.
             position: if after > position {
@@ -59,12 +65,7 @@ impl Attached {
     }
 
     /// Joins the hub, or changes how the topic is received. Behind which id; whether it is new.
-    fn sit_down(
-        &self,
-        hub: &mut Hub,
-        sub: &Subscription,
-        position: MessageId,
-    ) -> (MessageId, bool) {
+    fn sit_down(&self, hub: &mut Hub, sub: &Subscription, begin: MessageId) -> (MessageId, bool) {
         let Subscription {
             topic,
             start,
@@ -82,7 +83,7 @@ impl Attached {
             self.worker.shared.unwant(topic);
             return (after, false);
         }
-        let start = position.max(*start);
+        let start = begin.max(*start);
         let (slot, _) = hub.join(topic, &self.seat, start, *echo);
         hub.watch(topic, slot, *presence);
         self.enter_topic(topic);
