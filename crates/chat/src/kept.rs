@@ -16,7 +16,7 @@ use sparkway_store::record::Range;
 use sparkway_store::{Append, BoxFuture, Retention, SharedStore, StoreError, Want, WriteError};
 
 use crate::ChatError;
-use crate::messages::{Message, MessageStore, NewMessage, Status};
+use crate::messages::{Message, MessageStore, NewMessage, Status, Undelivered};
 use crate::naming::{digest_of, direction, topic_of};
 
 /// Records of marks, by direction of a conversation.
@@ -27,10 +27,12 @@ const ATTEMPTS: u32 = 16;
 const PAGE: usize = 500;
 /// Pages of unread messages that one call counts: 50,000 messages.
 const READ_PAGES: usize = 100;
+/// Messages of a conversation read at once while it is looked for undelivered ones, and how many
+/// conversations: as much as may be in memory for one look.
+const UNDELIVERED_PAGE: usize = 50;
+const CONVERSATIONS: usize = 16;
 /// Pages of one conversation that are looked through for undelivered messages.
-const UNDELIVERED_PAGES: usize = 20;
-/// Conversations read at once.
-const CONVERSATIONS: usize = 64;
+const UNDELIVERED_PAGES: usize = 200;
 
 /// A message as its entry holds it.
 #[derive(Serialize, Deserialize)]
@@ -151,19 +153,20 @@ impl KeptMessages {
         receiver: &UserId,
         partition: Partition,
         mut wanted: Vec<(UserId, Want)>,
-    ) -> Result<Vec<Message>, ChatError> {
+    ) -> Result<Vec<Undelivered>, ChatError> {
         let mut found = Vec::new();
         let mut with_some = BTreeSet::new();
         for _ in 0..UNDELIVERED_PAGES {
             let wants = wanted.iter().map(|(_, want)| want.clone()).collect();
-            let pages = self.store.read(partition, wants, PAGE).await?;
+            let pages = self.store.read(partition, wants, UNDELIVERED_PAGE).await?;
             let mut more = Vec::new();
             for ((sender, want), page) in wanted.into_iter().zip(pages) {
                 let theirs = page.entries.iter();
                 let theirs = theirs.filter(|entry| entry.from.as_ref() == Some(&sender));
                 for entry in theirs {
-                    found.push(read(entry.id, &entry.payload)?);
+                    let (id, sender) = (entry.id, sender.clone());
                     with_some.insert(sender.clone());
+                    found.push(Undelivered { id, sender });
                 }
                 let Some(last) = page.entries.last().filter(|_| page.more) else {
                     continue;
@@ -275,7 +278,7 @@ impl MessageStore for KeptMessages {
         &self,
         receiver: UserId,
         senders: Vec<UserId>,
-    ) -> BoxFuture<'_, Result<Vec<Message>, ChatError>> {
+    ) -> BoxFuture<'_, Result<Vec<Undelivered>, ChatError>> {
         Box::pin(async move {
             let mut wanted: BTreeMap<Partition, Vec<(UserId, Want)>> = BTreeMap::new();
             for senders in senders.chunks(PAGE) {
@@ -300,6 +303,15 @@ impl MessageStore for KeptMessages {
             }
             Ok(found)
         })
+    }
+
+    fn find(
+        &self,
+        one: UserId,
+        other: UserId,
+        id: MessageId,
+    ) -> BoxFuture<'_, Result<Option<Message>, ChatError>> {
+        Box::pin(async move { self.entry(topic_of(&one, &other)?, id).await })
     }
 
     fn mark_read(&self, sender: UserId, reader: UserId) -> BoxFuture<'_, Result<u64, ChatError>> {

@@ -231,7 +231,10 @@ impl Application for ChatApplication {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(changes) = changes {
-            host.spawn(Arc::clone(chat).watch(changes));
+            host.spawn_while_serving(Arc::clone(chat).watch(changes));
+            if chat.settings.deliver_pending {
+                host.spawn_while_serving(Arc::clone(chat).look_after_all());
+            }
         }
         // Only the first node of a chat counts; there is one of each.
         drop(chat.host.set(host));

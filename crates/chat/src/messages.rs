@@ -53,6 +53,15 @@ pub struct Message {
     pub status: Status,
 }
 
+/// A message that is not marked as delivered; its content is read only when it is needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undelivered {
+    /// Its id.
+    pub id: MessageId,
+    /// Whose.
+    pub sender: UserId,
+}
+
 /// Where messages are kept. All writes are safe to repeat.
 pub trait MessageStore: std::fmt::Debug + Send + Sync {
     /// Stores a message, or finds the one that was stored under the same name of the sender.
@@ -81,7 +90,18 @@ pub trait MessageStore: std::fmt::Debug + Send + Sync {
         &self,
         receiver: UserId,
         senders: Vec<UserId>,
-    ) -> BoxFuture<'_, Result<Vec<Message>, ChatError>>;
+    ) -> BoxFuture<'_, Result<Vec<Undelivered>, ChatError>>;
+
+    /// The message of two users that has this id; `None` when there is none, or no more.
+    ///
+    /// # Errors
+    /// [`ChatError`]: retry.
+    fn find(
+        &self,
+        one: UserId,
+        other: UserId,
+        id: MessageId,
+    ) -> BoxFuture<'_, Result<Option<Message>, ChatError>>;
 
     /// All messages of `sender` are read by `reader`; how many became so by this call, as far as
     /// they are counted.

@@ -1,27 +1,32 @@
 //! Messages that are in the log of their conversation and in no inbox: whoever stored one may have
 //! been killed before he handed it over, or the store was away for too long.
 //!
-//! The log is what counts. A receiver's conversations are looked through when he connects, and one
-//! of them whenever something newer of it is delivered. What is found is put into his inbox, behind
+//! The log is what counts. A receiver's conversations are looked through when he connects and every
+//! few minutes while he stays, and one of them whenever something newer of it is delivered. What is found is put into his inbox, behind
 //! what is there already, under the id that it has.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sparkway_dialect::chat;
 use sparkway_gateway::application::{Visitor, inbox};
 use sparkway_protocol::{MessageId, TopicName, UserId};
 use sparkway_store::record::Range;
 
-use crate::messages::Message;
+use crate::messages::Undelivered;
 use crate::{Chat, ChatError};
 
 /// Entries of an inbox read at once.
 const PAGE: usize = 200;
-/// Pages of an inbox that are looked through.
-const PAGES: usize = 100;
 /// How far the clocks behind two logs may be apart, in milliseconds.
 const SKEW_MS: u64 = 60_000;
+/// How often it is looked for what a user who stays connected has missed, at the least; up to half
+/// as much longer, so that those who came together do not look together.
+const LOOK_EVERY: Duration = Duration::from_mins(5);
+/// The first pause after a look that failed; it doubles up to the other.
+const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 impl Chat {
     /// Looks for what a visitor should have been sent, beside everything else.
@@ -30,18 +35,59 @@ impl Chat {
             return;
         };
         let (chat, visitor) = (Arc::clone(self), visitor.clone());
-        host.spawn(async move {
-            let Ok(_turn) = chat.looks.acquire().await else {
-                return;
-            };
-            if visitor.is_gone() {
-                return;
-            }
-            if let Err(error) = chat.hand_over_missed(visitor.user()).await {
-                // He is looked after when he comes the next time.
-                tracing::warn!(%error, "it was not looked for missed messages");
+        host.spawn_while_serving(async move {
+            let mut pause = PAUSE;
+            while !visitor.is_gone() {
+                let Ok(turn) = chat.looks.acquire().await else {
+                    return;
+                };
+                let Err(error) = chat.hand_over_missed(visitor.user()).await else {
+                    return;
+                };
+                drop(turn);
+                tracing::debug!(%error, "it was not looked for missed messages");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
             }
         });
+    }
+
+    /// Looks for what the users who are connected to this node have missed, again and again, for as
+    /// long as the node serves. One after the other: nobody waits for it but whoever misses something.
+    pub(crate) async fn look_after_all(self: Arc<Self>) {
+        loop {
+            // So that nodes that began together do not look together.
+            let jitter = 1.0 + rand::random::<f64>() / 2.0;
+            tokio::time::sleep(LOOK_EVERY.mul_f64(jitter)).await;
+            let visitors = self.lobby.others(None);
+            let users = visitors.iter().map(|visitor| visitor.user().clone());
+            self.look_after(users.collect()).await;
+        }
+    }
+
+    /// Looks once for each of these users, however long the store is away meanwhile. How many
+    /// messages they had missed.
+    async fn look_after(&self, users: BTreeSet<UserId>) -> usize {
+        let (mut count, mut pause) = (0, PAUSE);
+        for user in users {
+            loop {
+                match self.hand_over_missed(&user).await {
+                    Ok(missed) => break count += missed,
+                    // Reading the same again does not mend it.
+                    Err(ChatError::Corrupt(what)) => {
+                        tracing::warn!(%user, what, "it was not looked for missed messages");
+                        break;
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "it was not looked for missed messages");
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(PAUSE_MAX);
+                    }
+                }
+            }
+            pause = PAUSE;
+        }
+        count
     }
 
     /// Puts into a user's inbox what his conversations hold for him and it does not. How many that
@@ -75,20 +121,26 @@ impl Chat {
     async fn hand_over_those_missing(
         &self,
         user: &UserId,
-        found: Vec<Message>,
+        found: Vec<Undelivered>,
     ) -> Result<usize, ChatError> {
         let topic = inbox(user).ok_or(ChatError::Corrupt("a user's id"))?;
         let mut missing = self.not_in(&topic, found).await?;
         missing.sort_unstable_by_key(|message| message.id.unix_ms());
-        for message in &missing {
-            let sender = message.sender.as_str();
+        let mut count = 0;
+        for Undelivered { id, sender } in missing {
+            let found = self.messages.find(sender.clone(), user.clone(), id);
+            let Some(message) = found.await? else {
+                continue;
+            };
+            let sender = sender.as_str();
             let known = self.users.find(vec![sender.into()]).await?;
             let known = known.into_iter().next().flatten();
             let username = known.map_or_else(|| sender.into(), |user| user.username);
-            self.deliver(message, &username).await?;
+            self.deliver(&message, &username).await?;
+            count += 1;
             tracing::info!(message = %message.id, "a message that was missed is delivered");
         }
-        Ok(missing.len())
+        Ok(count)
     }
 
     /// Those of the messages that an inbox does not hold, as far as that can be told: what may have
@@ -96,19 +148,19 @@ impl Chat {
     async fn not_in(
         &self,
         topic: &TopicName,
-        messages: Vec<Message>,
-    ) -> Result<Vec<Message>, ChatError> {
+        messages: Vec<Undelivered>,
+    ) -> Result<Vec<Undelivered>, ChatError> {
         let Some(oldest_ms) = messages.iter().map(|message| message.id.unix_ms()).min() else {
             return Ok(Vec::new());
         };
         let partition = self.store.partitions().of(topic.as_str());
         let start = MessageId::at(oldest_ms.saturating_sub(SKEW_MS), partition);
-        let mut missing: HashMap<MessageId, Message> = messages
+        let mut missing: HashMap<MessageId, Undelivered> = messages
             .into_iter()
             .map(|message| (message.id, message))
             .collect();
         let mut after = start;
-        for _ in 0..PAGES {
+        loop {
             let range = Range {
                 topic: topic.clone(),
                 after,
@@ -140,8 +192,6 @@ impl Chat {
                 return Ok(missing.into_values().collect());
             }
         }
-        tracing::warn!("an inbox is too full to look for what is missing in it");
-        Ok(Vec::new())
     }
 }
 
@@ -153,6 +203,7 @@ mod tests {
 
     use super::*;
     use crate::calls::Draft;
+    use crate::messages::Message;
     use crate::users::User;
 
     fn user(id: &str) -> UserId {
@@ -249,6 +300,44 @@ mod tests {
         assert_eq!(held, [newer.id.to_string(), lost.id.to_string()]);
         chat.mark_inbox(&user("bob"), written).await.unwrap();
         assert_eq!(inbox_of(&chat, "bob").await.0, held, "once");
+    }
+
+    #[tokio::test]
+    async fn a_missed_message_comes_to_a_receiver_who_stays_connected() {
+        let store = store();
+        let lost = stored(&*chat_over(&store).await, "ada", "bob", "lost").await;
+        let chat = chat_over(&store).await;
+        let users = || BTreeSet::from([user("bob"), user("cleo")]);
+        assert_eq!(chat.look_after(users()).await, 1);
+        assert_eq!(inbox_of(&chat, "bob").await.0, [lost.id.to_string()]);
+        assert_eq!(chat.look_after(users()).await, 0, "once");
+    }
+
+    #[tokio::test]
+    async fn a_missed_message_is_not_marked_as_delivered_however_full_the_inbox_is() {
+        let store = store();
+        let lost = stored(&*chat_over(&store).await, "ada", "bob", "lost").await;
+        let chat = chat_over(&store).await;
+        for at in 0..101 * PAGE {
+            sent(&chat, "cleo", "bob", &at.to_string()).await;
+        }
+        assert_eq!(chat.hand_over_missed(&user("bob")).await.unwrap(), 1);
+        let (_, newest) = inbox_of(&chat, "bob").await;
+        let tip = chat.store.tip(inbox(&user("bob")).unwrap()).await.unwrap();
+        assert!(
+            newest < tip,
+            "the inbox is longer than what is looked at here"
+        );
+        let range = Range {
+            topic: inbox(&user("bob")).unwrap(),
+            after: MessageId::ZERO,
+            before: None,
+            limit: 1,
+            reverse: true,
+        };
+        let page = chat.store.history(range).await.unwrap();
+        let held = chat::delivered(&page.entries[0].payload).unwrap();
+        assert_eq!(held.message_id, lost.id.to_string());
     }
 
     #[tokio::test]

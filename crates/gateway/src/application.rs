@@ -17,6 +17,7 @@ use sparkway_store::{BoxFuture, SharedStore, StoreError};
 
 use crate::address;
 use crate::attached::Attached;
+use crate::drain::Phase;
 use crate::guests::network_of;
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -156,6 +157,21 @@ impl Host {
     /// Runs something beside, among the tasks of the node.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.shared.tasks.spawn(task);
+    }
+
+    /// Runs something beside until the node has closed its connections: what never ends by itself
+    /// would be waited for in vain then.
+    ///
+    /// # Cancel safety
+    /// The task is dropped at whatever it waits for.
+    pub fn spawn_while_serving(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut phase = self.shared.phase.subscribe();
+        self.spawn(async move {
+            tokio::select! {
+                () = task => {}
+                _ = phase.wait_for(|phase| *phase >= Phase::Flushing) => {}
+            }
+        });
     }
 }
 
