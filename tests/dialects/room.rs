@@ -216,6 +216,23 @@ async fn heard_besides_hello(client: &mut Client) -> Message {
 }
 
 #[tokio::test]
+async fn what_a_room_ignores_counts_as_frames() {
+    let node = node(&[
+        ("limits.frames_per_second", "5"),
+        ("limits.frames_burst", "5"),
+    ])
+    .await;
+    let mut client = node.open(LOBBY).await;
+    speaks(&mut client, "hello").await;
+    // Five at once, five per second, and so many refusals in a row until it is closed.
+    for _ in 0..220 {
+        client.send(Message::binary(vec![1, 2, 3])).await;
+    }
+    let (code, ..) = client.closed().await;
+    assert_eq!(code, 1008);
+}
+
+#[tokio::test]
 async fn echo_and_binary_are_as_configured() {
     let loud = node(&[("room.echo", "self"), ("room.relay_binary", "true")]).await;
     let (mut ada, mut bob) = (loud.open(LOBBY).await, loud.open(LOBBY).await);

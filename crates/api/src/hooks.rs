@@ -29,7 +29,7 @@ shapes! {
 
     /// How many questions ended in one way.
     HookCount {
-        /// `ok`, `denied`, `timeout`, `error`, `invalid` or `circuit_open`.
+        /// `ok`, `denied`, `timeout`, `error`, `invalid`, `circuit_open` or `busy`.
         result: String,
         /// How many.
         count: u64,

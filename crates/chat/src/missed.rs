@@ -65,27 +65,22 @@ impl Chat {
         }
     }
 
-    /// Looks once for each of these users, however long the store is away meanwhile. How many
+    /// Looks once for each of these users; where that fails, the next round looks again. How many
     /// messages they had missed.
     async fn look_after(&self, users: BTreeSet<UserId>) -> usize {
         let (mut count, mut pause) = (0, PAUSE);
         for user in users {
-            loop {
-                match self.hand_over_missed(&user).await {
-                    Ok(missed) => break count += missed,
-                    // Reading the same again does not mend it.
-                    Err(ChatError::Corrupt(what)) => {
-                        tracing::warn!(%user, what, "it was not looked for missed messages");
-                        break;
-                    }
-                    Err(error) => {
-                        tracing::debug!(%error, "it was not looked for missed messages");
-                        tokio::time::sleep(pause).await;
-                        pause = (pause * 2).min(PAUSE_MAX);
-                    }
+            match self.hand_over_missed(&user).await {
+                Ok(missed) => {
+                    count += missed;
+                    pause = PAUSE;
+                }
+                Err(error) => {
+                    tracing::debug!(%user, %error, "it was not looked for missed messages");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
                 }
             }
-            pause = PAUSE;
         }
         count
     }

@@ -67,8 +67,8 @@ pub(crate) struct Connection {
     /// The visit of an application, in the dialect that has one.
     pub(crate) visit: Visit,
     closing: Option<CloseRequest>,
-    /// The unfinished message seen at the last tick: one that takes two ticks takes too long.
-    unfinished: Option<u32>,
+    /// The message that is unfinished, and since when it was seen and the client read.
+    unfinished: Option<(u32, u64)>,
     pub(crate) control: Bucket,
     /// Whether too many of its requests wait for their answer.
     pub(crate) saturated: bool,
@@ -217,6 +217,9 @@ impl Connection {
             (Inbound::Text(_), WireKind::Binary) | (Inbound::Binary(_), WireKind::Text) => {
                 if let Some(reason) = manner::wrong_kind(self.format, &frame) {
                     self.step(Input::Disconnect(reason), effects);
+                } else {
+                    self.session.weigh(weight_of(&frame));
+                    self.step(Input::Ignored, effects);
                 }
                 self.count_frame(&frame);
                 return;
@@ -278,11 +281,19 @@ impl Connection {
 
     /// What only time shows: a message that never ends.
     fn look_after(&mut self, effects: &mut Vec<Effect>) {
-        let unfinished = self.link.unfinished();
-        if unfinished.is_some() && unfinished == self.unfinished {
+        let now_ms = self.shared().clock.mono_ms();
+        // What waits in the kernel because it is not read is not the client's fault.
+        let is_read = self.wants_frames();
+        let known = self.unfinished.filter(|_| is_read);
+        self.unfinished = self.link.unfinished().map(|number| match known {
+            Some((same, since_ms)) if same == number => (number, since_ms),
+            _ => (number, now_ms),
+        });
+        if let Some((_, since_ms)) = self.unfinished
+            && now_ms >= since_ms + LOOK_MS
+        {
             self.step(Input::Disconnect(CloseReason::Policy), effects);
         }
-        self.unfinished = unfinished;
         self.look_at_age();
         self.count_traffic();
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use sparkway_auth::Verifier;
-use sparkway_hooks::Backends;
+use sparkway_hooks::{Backends, Hook};
 use sparkway_hub::{LogBounds, PartitionLog, Positions};
 use sparkway_metrics::Metrics;
 use sparkway_outbound::Client;
@@ -25,7 +25,7 @@ use crate::guests::Guests;
 use crate::key_sets::KeySets;
 use crate::node::StartError;
 use crate::pace::NodePace;
-use crate::settings::Settings;
+use crate::settings::{OutboundSettings, Settings};
 use crate::shared::{Lot, Shared};
 use crate::site::Sites;
 use crate::sizes::Sizes;
@@ -261,7 +261,13 @@ async fn open_feeds(
 /// What asks backends; `None` when there is nobody to ask.
 fn client(settings: &Settings) -> Result<Option<Client>, StartError> {
     let is_needed = settings.hooks.urls.any() || !settings.key_sets.targets.is_empty();
-    let client = is_needed.then(|| Client::new(&settings.outbound));
+    // Each hook is bounded by itself: slow answers of one must not keep the others waiting.
+    let hooks = Hook::ALL.len() * settings.hooks.concurrency;
+    let outbound = OutboundSettings {
+        requests: settings.outbound.requests + hooks,
+        ..settings.outbound.clone()
+    };
+    let client = is_needed.then(|| Client::new(&outbound));
     Ok(client.transpose()?)
 }
 

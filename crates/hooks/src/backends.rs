@@ -42,6 +42,10 @@ pub enum AskError {
     /// It failed too often lately and was not asked.
     #[error("the backend failed too often lately")]
     CircuitOpen,
+    /// So many others ask the same that this one had no turn in time: not asked, and no failure of
+    /// the backend.
+    #[error("too many questions wait for the backend")]
+    Busy,
 }
 
 /// The present, taken by the caller.
@@ -232,7 +236,11 @@ impl Backends {
             Err(AskError::Timeout | AskError::Failed | AskError::Invalid)
         );
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        breaker().ended(failed, now.mono_ms.saturating_add(took_ms));
+        if matches!(read, Err(AskError::Busy)) {
+            breaker().not_asked();
+        } else {
+            breaker().ended(failed, now.mono_ms.saturating_add(took_ms));
+        }
         let seconds = took.as_secs_f64();
         self.metrics.hook_duration.at(hook).observe(seconds);
         match &read {
@@ -269,7 +277,7 @@ impl Backends {
         } = request;
         let began = Instant::now();
         let Ok(Ok(_place)) = tokio::time::timeout(timeout, door.places.acquire()).await else {
-            return Err(AskError::Timeout);
+            return Err(AskError::Busy);
         };
         let waited = began.elapsed();
         let time_s = now.unix_ms / 1000 + waited.as_secs();
@@ -290,7 +298,8 @@ impl Backends {
         let rest = timeout.saturating_sub(waited);
         let answer = Box::pin(self.client.send(call, rest)).await;
         let answer = answer.map_err(|error| match error {
-            OutboundError::Timeout(_) | OutboundError::Busy => AskError::Timeout,
+            OutboundError::Timeout(_) => AskError::Timeout,
+            OutboundError::Busy => AskError::Busy,
             OutboundError::TooLong(_) => AskError::Invalid,
             OutboundError::Refused | OutboundError::Connect(_) | OutboundError::Broken(_) => {
                 AskError::Failed
@@ -311,5 +320,6 @@ const fn result_of(error: AskError) -> HookResult {
         AskError::NotSet | AskError::Failed => HookResult::Error,
         AskError::Invalid => HookResult::Invalid,
         AskError::CircuitOpen => HookResult::CircuitOpen,
+        AskError::Busy => HookResult::Busy,
     }
 }

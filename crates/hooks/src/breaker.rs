@@ -46,6 +46,11 @@ impl Breaker {
         self.open.is_some()
     }
 
+    /// A question that was let through was not asked after all: another one may decide.
+    pub fn not_asked(&mut self) {
+        self.probing_ms = None;
+    }
+
     /// A question that was let through has ended.
     pub fn ended(&mut self, failed: bool, now_ms: u64) {
         let was_probe = self.probing_ms.take().is_some();
@@ -97,6 +102,17 @@ mod tests {
             breaker.ended(at % 20 < 9, at);
         }
         assert!(!broken().admits(OPEN_MS - 1, 100));
+    }
+
+    #[test]
+    fn a_question_that_was_not_asked_decides_nothing_and_the_next_one_may() {
+        let mut breaker = broken();
+        assert!(breaker.admits(OPEN_MS, 100));
+        breaker.not_asked();
+        assert!(breaker.is_open());
+        assert!(breaker.admits(OPEN_MS + 1, 100));
+        breaker.ended(false, OPEN_MS + 2);
+        assert!(!breaker.is_open());
     }
 
     #[test]

@@ -23,7 +23,7 @@ impl BackendMetrics {
         Self {
             hook_requests: builder.counters(
                 "hook_requests_total",
-                "Requests to the application's backends by how they ended. circuit_open was not sent: the hook failed too often lately.",
+                "Requests to the application's backends by how they ended. circuit_open was not sent: the hook failed too often lately; busy was not: too many waited for an answer.",
             ),
             hook_duration: builder.histograms(
                 "hook_duration_seconds",

@@ -77,6 +77,11 @@ impl Session {
         }
     }
 
+    /// Nothing follows from it but that it counts.
+    pub(crate) fn ignored(&mut self, around: &Surroundings<'_>, effects: &mut Effects) {
+        self.within_rate(FRAME_COST_MILLI, None, around, effects);
+    }
+
     /// Takes a frame's cost out of the bucket, or refuses the frame.
     fn within_rate(
         &mut self,

@@ -128,6 +128,8 @@ pub enum Input {
     Command(Command),
     /// The client sent something that is no frame of its dialect.
     Malformed(Refused),
+    /// The client sent a frame that its dialect ignores; it counts as one.
+    Ignored,
     /// Something arrived: a sign of life in dialects that have no heartbeat of their own.
     Alive,
     /// Answers [`crate::Effect::Authenticate`].

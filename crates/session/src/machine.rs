@@ -204,6 +204,7 @@ impl Session {
         match input {
             Input::Command(command) => self.command(command, around, effects),
             Input::Malformed(refused) => self.malformed(refused, around, effects),
+            Input::Ignored => self.ignored(around, effects),
             Input::Alive => {
                 if let State::Live(live) = &mut self.state {
                     live.heartbeat_ms = around.now.mono_ms;

@@ -310,6 +310,39 @@ async fn a_refresh_asks_again_for_the_topics_that_a_backend_granted() {
 }
 
 #[tokio::test]
+async fn calls_that_hang_keep_nobody_out_and_do_not_count_against_the_backend() {
+    let backend = Backend::start(|request| match request.path.as_str() {
+        "/connect" => Reply::json(&json!({"allow": true, "user": "ada"})),
+        _ => Reply::Hang(Duration::from_mins(1)),
+    })
+    .await;
+    let narrow = [
+        ("auth.mode", "optional"),
+        ("hooks.concurrency", "2"),
+        ("hooks.call_timeout", "20s"),
+    ];
+    let cluster = asking(&backend, &["connect", "rpc"], &narrow).await;
+    let mut peer = Peer::connect(cluster.first(), Encoding::Json).await;
+    // More than the whole node once allowed to all its backends together.
+    for _ in 0..80 {
+        peer.send("rpc:call", json!({"method": "slow"})).await;
+    }
+    until("two are asked", SOON, async || {
+        (backend.asked("/rpc").len() == 2).then_some(())
+    })
+    .await;
+    for _ in 0..5 {
+        let (answer, _wire) = connecting(cluster.first(), json!({"token": "t"})).await;
+        assert_eq!(answer["type"], "ws:connect_ack", "{answer}");
+    }
+    assert_eq!(
+        backend.asked("/rpc").len(),
+        2,
+        "the others wait for their turn"
+    );
+}
+
+#[tokio::test]
 async fn a_call_is_answered_by_the_backend_or_with_its_reason() {
     let backend = Backend::start(|request| {
         let asked = request.body();

@@ -143,9 +143,9 @@ fn code_of(error: &CallError) -> Code {
     match error {
         CallError::Asked(AskError::NotSet) => Code::Unsupported,
         CallError::Asked(AskError::Denied) => Code::Forbidden,
-        CallError::Asked(AskError::Timeout | AskError::Failed | AskError::CircuitOpen) => {
-            Code::Timeout
-        }
+        CallError::Asked(
+            AskError::Timeout | AskError::Failed | AskError::CircuitOpen | AskError::Busy,
+        ) => Code::Timeout,
         CallError::Asked(AskError::Invalid) => Code::Internal,
         CallError::Named(name) => match name.as_str() {
             "invalid" => Code::Invalid,

@@ -161,7 +161,7 @@ impl Attached {
                 let left = within.saturating_sub(began.elapsed());
                 self.await_response(question, left).await
             }
-            Err(AskError::Timeout) => Err(Failed::Late),
+            Err(AskError::Timeout | AskError::Busy) => Err(Failed::Late),
             Err(AskError::Denied) => Err(Failed::Refused),
             Err(error) => {
                 tracing::debug!(session = %self.session, %error, "message hook not answered");

@@ -58,7 +58,11 @@ impl Attached {
                 Code::Forbidden
             }
             Err(
-                AskError::Timeout | AskError::Failed | AskError::Invalid | AskError::CircuitOpen,
+                AskError::Timeout
+                | AskError::Failed
+                | AskError::Invalid
+                | AskError::CircuitOpen
+                | AskError::Busy,
             ) => Code::Unavailable,
         };
         self.handle.post(Input::Answered {

@@ -34,6 +34,8 @@ labels! {
         Invalid = "invalid",
         /// Not asked: it failed too often lately.
         CircuitOpen = "circuit_open",
+        /// Not asked: too many others waited for an answer.
+        Busy = "busy",
     }
     /// How the keys of an issuer were fetched.
     FetchResult "result" {

@@ -286,6 +286,23 @@ fn frames_over_the_rate_are_refused_with_the_exact_wait_and_then_end_the_connect
 }
 
 #[test]
+fn frames_of_which_no_notice_is_taken_count_like_any_other() {
+    let mut bench = Bench::new();
+    bench.place.settings.frames_burst = 10;
+    bench.begin(identity());
+    for _ in 0..9 {
+        assert_eq!(words(&bench.step(Input::Ignored)), "");
+    }
+    for _ in 1..200 {
+        assert_eq!(words(&bench.step(Input::Ignored)), "count rate_limited");
+    }
+    assert_eq!(
+        words(&bench.step(Input::Ignored)),
+        "count rate_limited detach close:RateLimited"
+    );
+}
+
+#[test]
 fn a_flood_of_frames_that_are_none_is_limited_like_any_other() {
     let mut bench = Bench::live();
     let mut limited = 0;

@@ -13,6 +13,7 @@ use super::link::Live;
 use super::reply::only;
 use super::router::{Lane, Repeat, Router};
 use crate::StoreError;
+use crate::planted::Defect;
 
 /// What one partition's users on this node know of it.
 #[derive(Debug, Default)]
@@ -93,6 +94,9 @@ impl Backend {
 
     /// The highest id of the partition that this node knows.
     pub(super) fn floor(&self, partition: Partition) -> MessageId {
+        if Defect::NoGeneration.is_planted() {
+            return MessageId::ZERO;
+        }
         self.known(partition)
             .and_then(|known| MessageId::new(known.floor.load(Ordering::Relaxed)))
             .unwrap_or_default()

@@ -207,10 +207,10 @@ impl Task {
         let holes = keys.holes(partition);
         let number = partition.get().to_string();
         let floor = self.backend.floor(partition).to_string();
-        let seen = self.seen.to_string();
+        let mut seen = self.seen.to_string();
         let mut run_id = subscriber.run_id.clone();
         if Defect::NoGeneration.is_planted() {
-            run_id = "-".into();
+            (run_id, seen) = ("-".into(), "0".into());
         }
         let words = [
             "EVAL",
