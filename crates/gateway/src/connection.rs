@@ -28,12 +28,11 @@ use crate::outcome::Resume;
 use crate::receipt::Receipt;
 use crate::routes::Accepted;
 use crate::trace::Begun;
+use crate::unfinished::{LOOK_MS, Unfinished};
 use crate::worker::Worker;
 
 /// How long the close handshake may take before the TCP connection is dropped.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
-/// Longest time between two looks at a connection: a message may take twice as long to arrive.
-const LOOK_MS: u64 = 10_000;
 
 /// The first pieces of a replay, and what is counted of the resume.
 pub(crate) type Missed = (Vec<(Lane, Gathered)>, Option<Resume>);
@@ -67,8 +66,8 @@ pub(crate) struct Connection {
     /// The visit of an application, in the dialect that has one.
     pub(crate) visit: Visit,
     closing: Option<CloseRequest>,
-    /// The message that is unfinished, and since when it was seen and the client read.
-    unfinished: Option<(u32, u64)>,
+    /// The message that has not arrived as a whole.
+    unfinished: Unfinished,
     pub(crate) control: Bucket,
     /// Whether too many of its requests wait for their answer.
     pub(crate) saturated: bool,
@@ -135,7 +134,7 @@ impl Connection {
             entering: Entering::default(),
             visit: Visit::default(),
             closing: None,
-            unfinished: None,
+            unfinished: Unfinished::default(),
             saturated: false,
             _place: accepted.place,
             control: Bucket::full(CONTROL_FRAMES_BURST, shared.clock.mono_ms()),
@@ -164,6 +163,9 @@ impl Connection {
         self.enter(&mut effects);
         let end = loop {
             let want_read = self.wants_frames();
+            if !want_read {
+                self.unfinished.pause();
+            }
             let event = poll_fn(|cx| {
                 let event = self.link.poll(cx, &self.handle.outbox, want_read);
                 if event.is_pending() {
@@ -282,16 +284,7 @@ impl Connection {
     /// What only time shows: a message that never ends.
     fn look_after(&mut self, effects: &mut Vec<Effect>) {
         let now_ms = self.shared().clock.mono_ms();
-        // What waits in the kernel because it is not read is not the client's fault.
-        let is_read = self.wants_frames();
-        let known = self.unfinished.filter(|_| is_read);
-        self.unfinished = self.link.unfinished().map(|number| match known {
-            Some((same, since_ms)) if same == number => (number, since_ms),
-            _ => (number, now_ms),
-        });
-        if let Some((_, since_ms)) = self.unfinished
-            && now_ms >= since_ms + LOOK_MS
-        {
+        if self.unfinished.is_late(self.link.unfinished(), now_ms) {
             self.step(Input::Disconnect(CloseReason::Policy), effects);
         }
         self.look_at_age();

@@ -72,6 +72,7 @@ mod tasks;
 mod telling;
 mod threads;
 pub mod trace;
+mod unfinished;
 mod worker;
 
 pub use drain::Phase;
