@@ -323,3 +323,52 @@ const fn result_of(error: AskError) -> HookResult {
         AskError::Busy => HookResult::Busy,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::de::IgnoredAny;
+    use sparkway_metrics::Metrics;
+    use sparkway_outbound::{Client, OutboundSettings};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    async fn call(backends: &Backends, timeout: Duration) -> Result<IgnoredAny, AskError> {
+        let request = Request {
+            hook: Hook::Rpc,
+            id: "id",
+            body: Bytes::from_static(b"{}"),
+            timeout,
+            now: Present::default(),
+        };
+        backends.ask_this(request).await
+    }
+
+    #[tokio::test]
+    async fn a_question_without_a_place_is_no_failure_of_the_backend() {
+        let slow = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = slow.local_addr().unwrap().port();
+        let mut settings = HookSettings {
+            concurrency: 1,
+            ..HookSettings::default()
+        };
+        let target = Target::parse(&format!("http://localhost:{port}/hook")).unwrap();
+        settings.urls.rpc = Some(target);
+        let client = Client::new(&OutboundSettings::default()).unwrap();
+        let backends = Backends::new(&settings, client, Metrics::new().backend.clone());
+        let crowd = async {
+            let _never_answered = slow.accept().await.unwrap();
+            for _ in 0..30 {
+                let answer = call(&backends, Duration::from_millis(5)).await;
+                assert_eq!(answer.unwrap_err(), AskError::Busy);
+            }
+        };
+        tokio::select! {
+            called = call(&backends, LONG) => panic!("answered: {called:?}"),
+            () = crowd => {}
+        }
+        assert!(!backends.is_left_alone(Hook::Rpc));
+    }
+}

@@ -10,7 +10,8 @@ use ipnet::IpNet;
 pub struct OutboundSettings {
     /// For TCP and TLS together (1 s). Part of the deadline of the whole request.
     pub connect_timeout: Duration,
-    /// Requests under way at once, and so connections (64). Others wait, within their deadline.
+    /// Requests under way at once, and so connections (64). Others wait, within their deadline. A node
+    /// adds the places of its hooks, so that those are bounded by `hooks.concurrency` alone.
     pub requests: usize,
     /// Idle connections kept per backend (16).
     pub idle_connections: usize,
