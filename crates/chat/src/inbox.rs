@@ -125,7 +125,11 @@ impl Chat {
         Ok((id, record.version))
     }
 
-    async fn set_delivered(&self, user: &UserId, up_to: MessageId) -> Result<(), ChatError> {
+    pub(crate) async fn set_delivered(
+        &self,
+        user: &UserId,
+        up_to: MessageId,
+    ) -> Result<(), ChatError> {
         for _ in 0..ATTEMPTS {
             let (known, version) = self.delivered_to(user).await?;
             if known >= up_to {
