@@ -114,7 +114,9 @@ impl Attached {
             worker: Arc::clone(worker),
             handle: Arc::clone(handle),
             seat: Arc::new(seat),
-            _place: shared.guests.enter(owned.user.as_ref()),
+            _place: shared
+                .guests
+                .enter(owned.user.as_ref(), format, owned.session),
             session: owned.session,
             user: owned.user,
             present_as: OnceLock::new(),

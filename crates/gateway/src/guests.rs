@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderValue, StatusCode, header};
 use sparkway_metrics::RateScope;
-use sparkway_protocol::UserId;
+use sparkway_protocol::{Format, SessionId, UserId};
 use sparkway_session::Bucket;
 use sparkway_socket::{Response, retry_later, text_response};
 
@@ -44,7 +44,28 @@ pub(crate) struct Guests {
     connections_per_user: Option<u32>,
     node: Mutex<Bucket>,
     addresses: Mutex<Addresses>,
-    users: Mutex<HashMap<UserId, u32>>,
+    users: Mutex<HashMap<UserId, Present>>,
+}
+
+/// The connections of one user.
+#[derive(Debug, Default)]
+struct Present {
+    all: u32,
+    chats: u32,
+    /// Of sessions that more than one connection may be in: an old one, and who takes it over.
+    sessions: HashMap<SessionId, u32>,
+}
+
+/// Which connections of his a newcomer puts an end to: they are no reason to turn him away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replaces {
+    Nothing,
+    /// Those of this session.
+    Session(SessionId),
+    /// Those of the chat dialect.
+    Chats,
+    /// All of them.
+    All,
 }
 
 #[derive(Debug)]
@@ -77,6 +98,8 @@ pub(crate) struct Place(Option<(Arc<Guests>, IpAddr)>);
 pub(crate) struct UserPlace {
     guests: Arc<Guests>,
     user: UserId,
+    format: Format,
+    session: SessionId,
 }
 
 impl Guests {
@@ -137,22 +160,40 @@ impl Guests {
         Ok(Place(Some((Arc::clone(self), address))))
     }
 
-    /// Whether the user has as many connections as one may.
-    pub(crate) fn is_full(&self, user: Option<&UserId>) -> bool {
+    /// Whether the user has as many connections as one may, without those that the newcomer
+    /// replaces.
+    pub(crate) fn is_full(&self, user: Option<&UserId>, replaces: Replaces) -> bool {
         let (Some(most), Some(user)) = (self.connections_per_user, user) else {
             return false;
         };
-        self.users().get(user).is_some_and(|open| *open >= most)
+        let users = self.users();
+        let present = users.get(user);
+        present.is_some_and(|present| present.beside(replaces) >= most)
     }
 
     /// Counts a connection of the user, if that is of interest.
-    pub(crate) fn enter(self: &Arc<Self>, user: Option<&UserId>) -> Option<UserPlace> {
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        user: Option<&UserId>,
+        format: Format,
+        session: SessionId,
+    ) -> Option<UserPlace> {
         let user = user
             .filter(|_| self.connections_per_user.is_some())?
             .clone();
-        *self.users().entry(user.clone()).or_default() += 1;
+        let mut users = self.users();
+        let present = users.entry(user.clone()).or_default();
+        present.all += 1;
+        present.chats += u32::from(format == Format::Chat);
+        *present.sessions.entry(session).or_default() += 1;
+        drop(users);
         let guests = Arc::clone(self);
-        Some(UserPlace { guests, user })
+        Some(UserPlace {
+            guests,
+            user,
+            format,
+            session,
+        })
     }
 
     fn account<'a>(
@@ -179,7 +220,7 @@ impl Guests {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn users(&self) -> MutexGuard<'_, HashMap<UserId, u32>> {
+    fn users(&self) -> MutexGuard<'_, HashMap<UserId, Present>> {
         self.users.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -219,14 +260,35 @@ impl Drop for Place {
     }
 }
 
+impl Present {
+    /// Connections that stay beside a newcomer.
+    fn beside(&self, newcomer: Replaces) -> u32 {
+        let replaced = match newcomer {
+            Replaces::Nothing => 0,
+            Replaces::Session(session) => self.sessions.get(&session).copied().unwrap_or(0),
+            Replaces::Chats => self.chats,
+            Replaces::All => self.all,
+        };
+        self.all.saturating_sub(replaced)
+    }
+}
+
 impl Drop for UserPlace {
     fn drop(&mut self) {
         let mut users = self.guests.users();
-        if let Some(open) = users.get_mut(&self.user) {
-            *open = open.saturating_sub(1);
-            if *open == 0 {
-                users.remove(&self.user);
+        let Some(present) = users.get_mut(&self.user) else {
+            return;
+        };
+        present.all = present.all.saturating_sub(1);
+        present.chats -= u32::from(self.format == Format::Chat && present.chats > 0);
+        if let Some(count) = present.sessions.get_mut(&self.session) {
+            *count -= 1;
+            if *count == 0 {
+                present.sessions.remove(&self.session);
             }
+        }
+        if present.all == 0 {
+            users.remove(&self.user);
         }
     }
 }
@@ -344,16 +406,43 @@ mod tests {
         assert!(guests.addresses().known.len() < 10);
     }
 
+    fn session(number: u8) -> SessionId {
+        SessionId::from_random([number; 16], sparkway_protocol::Partition::default())
+    }
+
     #[test]
     fn a_user_has_so_many_connections() {
         let guests = guests(|limits| limits.connections_per_user = Some(1));
         let user = UserId::parse("u").unwrap();
-        assert!(!guests.is_full(Some(&user)));
-        let place = guests.enter(Some(&user)).unwrap();
-        assert!(guests.is_full(Some(&user)));
-        assert!(!guests.is_full(None));
+        let is_full = |user| guests.is_full(user, Replaces::Nothing);
+        assert!(!is_full(Some(&user)));
+        let place = guests.enter(Some(&user), Format::SparkJson, session(1));
+        assert!(is_full(Some(&user)));
+        assert!(!is_full(None));
         drop(place);
-        assert!(!guests.is_full(Some(&user)));
+        assert!(!is_full(Some(&user)));
+        assert!(guests.users().is_empty());
+    }
+
+    #[test]
+    fn who_is_replaced_takes_no_place_from_whoever_replaces_him() {
+        let guests = guests(|limits| limits.connections_per_user = Some(2));
+        let user = UserId::parse("u").unwrap();
+        let is_full = |replaces| guests.is_full(Some(&user), replaces);
+        let chat = guests.enter(Some(&user), Format::Chat, session(1));
+        let talk = guests.enter(Some(&user), Format::Conversation, session(2));
+        assert!(is_full(Replaces::Nothing));
+        assert!(is_full(Replaces::Session(session(3))));
+        assert!(!is_full(Replaces::Chats));
+        assert!(!is_full(Replaces::Session(session(2))));
+        assert!(!is_full(Replaces::All));
+        // The newcomer is there already, the other one still: a third is as welcome.
+        let newcomer = guests.enter(Some(&user), Format::Conversation, session(2));
+        assert!(!is_full(Replaces::Session(session(2))));
+        drop(talk);
+        assert!(!is_full(Replaces::Session(session(2))));
+        assert!(is_full(Replaces::Session(session(1 + 2))));
+        drop((newcomer, chat));
         assert!(guests.users().is_empty());
     }
 }

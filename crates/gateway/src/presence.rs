@@ -69,6 +69,7 @@ impl Queue {
     /// What could not be written goes back to the front, unless something newer has come.
     fn give_back(&mut self, batch: Vec<Move>) {
         let mut overtaken = 0;
+        self.under_way = 0;
         for step in batch.into_iter().rev() {
             let key = (step.topic.clone(), step.session);
             if self.newest.contains_key(&key) {
@@ -103,8 +104,9 @@ impl Queue {
         is_any
     }
 
+    /// So many of those under way are dealt with.
     fn finish(&mut self, count: usize) {
-        self.under_way = 0;
+        self.under_way = self.under_way.saturating_sub(count);
         for (ahead, _) in &mut self.waiting {
             *ahead = ahead.saturating_sub(count);
         }
@@ -484,6 +486,22 @@ mod tests {
         assert_eq!(store.written(), ["bad"]);
         roster.try_refused();
         assert!(roster.queue().take().is_empty(), "it is written");
+    }
+
+    #[tokio::test]
+    async fn who_waits_waits_for_what_is_tried_one_by_one() {
+        let roster = Roster::default();
+        for name in ["a", "bad", "b"] {
+            roster.submit(joins(name, 1));
+        }
+        assert_eq!(roster.queue().take().len(), 3);
+        roster.queue().finish(1);
+        let mut told = std::pin::pin!(roster.written());
+        assert!(futures_util::poll!(&mut told).is_pending(), "two are left");
+        roster.queue().finish(1);
+        assert!(futures_util::poll!(&mut told).is_pending(), "one is");
+        roster.queue().finish(1);
+        assert!(futures_util::poll!(&mut told).is_ready());
     }
 
     #[tokio::test]

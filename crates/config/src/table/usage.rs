@@ -51,7 +51,7 @@ pub(super) const LIMITS: Section = Section {
         },
         Key {
             name: "limits.connections_per_user",
-            doc: "Connections of one user to this node; a further connect is refused with `limit_exceeded` and closed. Empty: unlimited.",
+            doc: "Connections of one user to this node; a further connect that replaces none of them is refused with `limit_exceeded` and closed. Empty: unlimited.",
             secret: false,
             kind: Kind::OptionalCount {
                 min: 1,

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::attached::{Attached, Owned};
 use crate::connection::Connection;
+use crate::guests::Replaces;
 use crate::outcome::Resume;
 use crate::registry::Claiming;
 use crate::shared::{Allowed, Shared};
@@ -196,8 +197,7 @@ async fn take_over(
         return Err(StoreError::Unavailable("taken over too often"));
     }
     // Whoever takes over from this node has a place here already.
-    let has_place = is_attached && record.as_ref().is_some_and(|one| one.owner == shared.id);
-    if !has_place && shared.guests.is_full(user) {
+    if shared.guests.is_full(user, Replaces::Session(session)) {
         let limited = &shared.metrics.session.rate_limited;
         limited.at(RateScope::UserConnections).inc();
         return Err(StoreError::Unavailable("the user has too many connections"));

@@ -123,7 +123,7 @@ async fn take(
 }
 
 /// The same client of the same user is the same session, on every node; nobody can guess its id.
-fn session_of(shared: &Shared, user: Option<&UserId>, client_id: &str) -> SessionId {
+pub(super) fn session_of(shared: &Shared, user: Option<&UserId>, client_id: &str) -> SessionId {
     let who = user.map_or(&[][..], |user| user.as_str().as_bytes());
     let kind = [u8::from(user.is_some())];
     let name = shared

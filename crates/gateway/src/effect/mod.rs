@@ -43,7 +43,7 @@ impl Connection {
                 return self.authenticate(token, claimed.as_ref());
             }
             Effect::Reauthenticate { id, token } => self.reauthenticate(id, token),
-            Effect::Open(request) if self.worker.shared.guests.is_full(request.user.as_ref()) => {
+            Effect::Open(request) if self.is_one_too_many(&request) => {
                 let limited = &self.worker.shared.metrics.session.rate_limited;
                 limited.at(RateScope::UserConnections).inc();
                 return Some(Input::Opened(Err(StoreFailure::Full)));

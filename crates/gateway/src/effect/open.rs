@@ -3,16 +3,42 @@
 use std::sync::Arc;
 
 use sparkway_auth::{Grants, Pass};
+use sparkway_dialect::Talk;
 use sparkway_metrics::Opening;
-use sparkway_protocol::{Epoch, MessageId, Partition, SessionId};
+use sparkway_protocol::{Epoch, Format, MessageId, Partition, SessionId};
 use sparkway_session::{Cursors, Input, OpenRequest, Opened, StoreFailure};
 use sparkway_store::{OnlyOne, Open, SessionRecord};
 
 use crate::attached::{Attached, Owned};
 use crate::connection::Connection;
+use crate::effect::converse::session_of;
 use crate::effect::visit::Hosting;
+use crate::guests::Replaces;
 
 impl Connection {
+    /// Whether the user would have more connections than one may, of those that stay.
+    pub(super) fn is_one_too_many(&self, request: &OpenRequest) -> bool {
+        let guests = &self.worker.shared.guests;
+        guests.is_full(request.user.as_ref(), self.replaces(request))
+    }
+
+    /// What the store ends, or takes over, when it opens this.
+    fn replaces(&self, request: &OpenRequest) -> Replaces {
+        let shared = &self.worker.shared;
+        match (self.format, &self.talk) {
+            (Format::Chat, _) => Replaces::Chats,
+            _ if shared.only_one() == OnlyOne::OfUser => Replaces::All,
+            (_, Talk::Conversation(state)) => state.party.as_ref().map_or_else(
+                || Replaces::Nothing,
+                |party| {
+                    let user = request.user.as_ref();
+                    Replaces::Session(session_of(shared, user, &party.client_id))
+                },
+            ),
+            _ => Replaces::Nothing,
+        }
+    }
+
     pub(super) fn open(&mut self, request: OpenRequest) {
         let shared = Arc::clone(&self.worker.shared);
         let partition = request.user.as_ref().map_or_else(
