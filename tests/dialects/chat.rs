@@ -16,7 +16,8 @@ use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{
-    Client, Layout, Process, Redis, SOON, also_in, keeps_the_rules_of_frames, node, redis, token,
+    Client, Layout, Process, Redis, SOON, also_in, exchange, keeps_the_rules_of_frames, node,
+    redis, request_json, token, until_counted,
 };
 
 /// Users who are who their tokens say, and no grace: the literal reading of the source.
@@ -27,6 +28,8 @@ const REGISTERED: &[(&str, &str)] = &[("chat.presence_grace", "0s")];
 also_in! {
     one_redis: OneRedis;
     [
+        a_limit_of_one_connection_per_user_does_not_keep_the_newest_out,
+        of_very_many_online_the_first_by_name_are_listed_and_all_are_counted,
         a_switch_leaves_what_waited_to_the_history,
         a_retry_under_the_clients_own_name_is_the_same_message,
         errors_have_the_texts_of_the_source_and_the_connection_stays,
@@ -49,6 +52,8 @@ also_in! {
 also_in! {
     two_nodes: TwoNodes;
     [
+        a_limit_of_one_connection_per_user_does_not_keep_the_newest_out,
+        of_very_many_online_the_first_by_name_are_listed_and_all_are_counted,
         a_switch_leaves_what_waited_to_the_history,
         a_retry_under_the_clients_own_name_is_the_same_message,
         errors_have_the_texts_of_the_source_and_the_connection_stays,
@@ -154,50 +159,7 @@ async fn request(
     token: Option<&str>,
     body: Option<&Value>,
 ) -> (u16, Value) {
-    let (status, _, body) = exchange(node, method, path, token, body).await;
-    (status, body)
-}
-
-/// The same, with the head of the answer.
-async fn exchange(
-    node: &Process,
-    method: &str,
-    path: &str,
-    token: Option<&str>,
-    body: Option<&Value>,
-) -> (u16, String, Value) {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, node.port))
-        .await
-        .expect("it listens");
-    let body = body.map_or(String::new(), ToString::to_string);
-    let auth = token.map_or(String::new(), |token| {
-        format!("authorization: Bearer {token}\r\n")
-    });
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{auth}\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).await.expect("sent");
-    let mut answer = Vec::new();
-    timeout(SOON, stream.read_to_end(&mut answer))
-        .await
-        .expect("in time")
-        .expect("an answer");
-    let text = String::from_utf8_lossy(&answer).into_owned();
-    let (head, body) = text.split_once("\r\n\r\n").expect("a head");
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|text| text.parse().ok())
-        .expect("a status");
-    let body = if head.to_lowercase().contains("transfer-encoding: chunked") {
-        body.lines().nth(1).unwrap_or_default()
-    } else {
-        body
-    };
-    let body = serde_json::from_str(body).unwrap_or(Value::Null);
-    (status, head.to_lowercase(), body)
+    request_json(node.port, method, path, token, body).await
 }
 
 /// A new user: his id and his token.
@@ -372,10 +334,12 @@ async fn both_sides_of_a_conversation_see_one_order() {
     let (first, second, _redis) = two_nodes(LITERAL).await;
     let (mut ada, _) = enter(&first, "ada").await;
     let (mut bob, _) = enter(&second, "bob").await;
-    for at in 0..10 {
-        say(&mut ada, "bob", &format!("a{at}")).await;
-        say(&mut bob, "ada", &format!("b{at}")).await;
-    }
+    let says = async |client: &mut Client, to: &str| {
+        for at in 0..10 {
+            say(client, to, &format!("{to} {at}")).await;
+        }
+    };
+    tokio::join!(says(&mut ada, "bob"), says(&mut bob, "ada"));
     let mut heard = Vec::new();
     for client in [&mut ada, &mut bob] {
         let mut order = Vec::new();
@@ -647,6 +611,19 @@ async fn a_second_connection_replaces_the_first_on_any_node_and_nobody_hears_of_
 }
 
 #[tokio::test]
+async fn a_limit_of_one_connection_per_user_does_not_keep_the_newest_out() {
+    let limit = [("limits.connections_per_user", "1")];
+    let node = node(&[LITERAL, &limit].concat()).await;
+    let (mut old, _) = enter(&node, "ada").await;
+    for _ in 0..3 {
+        let (new, _) = enter(&node, "ada").await;
+        assert_eq!(old.closed().await.0, 4005);
+        old = new;
+    }
+    hears_none_of(&mut old, &["error"]).await;
+}
+
+#[tokio::test]
 async fn of_many_connections_at_once_exactly_one_survives() {
     let (first, second, _redis) = two_nodes(LITERAL).await;
     for round in 0..3 {
@@ -742,6 +719,88 @@ async fn above_the_limit_the_list_is_not_sent_to_everybody() {
     // What comes next is about bob, not the list.
     let frame = watcher.json().await;
     assert_eq!(frame["type"], "user_offline", "{frame}");
+}
+
+#[tokio::test]
+async fn of_very_many_online_the_first_by_name_are_listed_and_all_are_counted() {
+    const ONLINE: usize = 1030;
+    const LISTED: usize = 1000;
+    let limit = [("chat.online_users_broadcast_limit", "0")];
+    let node = node(&[LITERAL, &limit].concat()).await;
+    let (mut viewer, _) = enter(&node, "a-viewer").await;
+    // The last by name come first, so that it is not the order of arrival that counts.
+    let names: Vec<String> = (0..ONLINE).map(|at| format!("u{at:04}")).collect();
+    let mut clients = Vec::new();
+    for names in names.rchunks(50) {
+        let opened = names
+            .iter()
+            .map(async |name| node.open(&path_of(name)).await);
+        clients.extend(futures_util::future::join_all(opened).await);
+    }
+    let end = Instant::now() + 6 * SOON;
+    let online = async |viewer: &mut Client| {
+        viewer.say(r#"{"type":"get_online_users"}"#).await;
+        next(viewer, "online_users").await
+    };
+    loop {
+        let list = online(&mut viewer).await;
+        if list["totalOnline"] == ONLINE + 1 {
+            break;
+        }
+        assert!(Instant::now() < end, "{} are online", list["totalOnline"]);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // Made while nobody comes any more.
+    let list = online(&mut viewer).await;
+    assert_eq!(list["totalOnline"], ONLINE + 1);
+    let listed = list["users"].as_array().expect("users").iter();
+    let listed: Vec<&str> = listed
+        .map(|user| user["username"].as_str().expect("a name"))
+        .collect();
+    let mut wanted = vec!["a-viewer"];
+    wanted.extend(names.iter().map(String::as_str));
+    wanted.truncate(LISTED);
+    assert_eq!(listed, wanted);
+}
+
+#[tokio::test]
+async fn of_several_who_leave_at_once_all_contacts_are_sent_the_list() {
+    let scope = [("chat.presence_scope", "contacts")];
+    let (first, second, _redis) = apart(&[LITERAL, &scope].concat()).await;
+    let mut friends = Vec::new();
+    let mut leaving = Vec::new();
+    for (user, friend) in [("ada", "fay"), ("bob", "gus"), ("cleo", "hal")] {
+        let (mut his, _) = enter(&second, friend).await;
+        let (mut hers, _) = enter(&first, user).await;
+        say(&mut hers, friend, "hello").await;
+        next(&mut his, "new_message").await;
+        friends.push((user, friend, his));
+        leaving.push((user, friend, hers));
+    }
+    // The other node hears of all three in one go, behind what it heard before.
+    second.signal("STOP");
+    for (user, friend, client) in &mut leaving {
+        client.close(1000, "").await;
+        let path = format!("/api/users/{user}");
+        let token = token(friend, 60);
+        let end = Instant::now() + SOON;
+        while request(&first, "GET", &path, Some(&token), None).await.1["isOnline"] != false {
+            assert!(Instant::now() < end, "{user} is offline");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    second.signal("CONT");
+    for (user, friend, client) in &mut friends {
+        let gone = next(client, "user_offline").await;
+        assert_eq!(gone["userId"], *user);
+        let list = next(client, "online_users").await;
+        let himself = json!([{"_id": friend, "username": friend, "avatar": null}]);
+        assert_eq!(
+            (&list["totalOnline"], &list["users"]),
+            (&json!(1), &himself)
+        );
+        hears_none_of(client, &["user_offline"]).await;
+    }
 }
 
 #[tokio::test]
@@ -889,6 +948,61 @@ async fn users_register_log_in_and_are_shown() {
     );
 }
 
+/// An answer that says when to come again.
+fn is_limited((status, head, body): (u16, String, Value)) {
+    assert_eq!(status, 429, "{head}");
+    assert_eq!(body, json!({"message": "Rate limit exceeded"}));
+    let line = head
+        .lines()
+        .find_map(|line| line.strip_prefix("retry-after: "));
+    let seconds: u64 = line.expect("when to come again").parse().expect("seconds");
+    assert!((1..=60).contains(&seconds), "{seconds}");
+}
+
+#[tokio::test]
+async fn messages_over_http_have_the_rate_of_a_users_frames() {
+    let limits = [
+        ("limits.frames_per_second", "1"),
+        ("limits.frames_burst", "3"),
+    ];
+    let node = node(&[LITERAL, &limits].concat()).await;
+    let (mut bob, _) = enter(&node, "bob").await;
+    let post = async |user: &str, at: usize| {
+        let token = token(user, 3600);
+        let body = json!({"receiverId": "bob", "content": at.to_string()});
+        exchange(
+            node.port,
+            "POST",
+            "/api/messages",
+            Some(&token),
+            Some(&body),
+        )
+        .await
+    };
+    let mut sent = 0;
+    // Three at once, and one per second: on a slow machine some more.
+    let refused = loop {
+        let answer = post("ada", sent).await;
+        if answer.0 != 201 {
+            break answer;
+        }
+        assert!(sent < 20, "never too many");
+        sent += 1;
+    };
+    assert!(sent >= 3, "{sent}");
+    is_limited(refused);
+    until_counted(
+        &node,
+        "sparkway_rate_limited_total{scope=\"chat_messages\"}",
+    )
+    .await;
+    assert_eq!(post("cleo", 0).await.0, 201, "others have their own");
+    for at in 0..sent {
+        let heard = next(&mut bob, "new_message").await;
+        assert_eq!(heard["content"], at.to_string());
+    }
+}
+
 #[tokio::test]
 async fn who_registers_or_guesses_too_often_is_told_when_to_come_again() {
     let limits = [
@@ -899,16 +1013,7 @@ async fn who_registers_or_guesses_too_often_is_told_when_to_come_again() {
     let node = node(&[REGISTERED, &limits].concat()).await;
     let post = async |path: &str, username: &str, password: &str| {
         let account = json!({"username": username, "password": password});
-        exchange(&node, "POST", path, None, Some(&account)).await
-    };
-    let is_limited = |(status, head, body): (u16, String, Value)| {
-        assert_eq!(status, 429, "{head}");
-        assert_eq!(body, json!({"message": "Rate limit exceeded"}));
-        let line = head
-            .lines()
-            .find_map(|line| line.strip_prefix("retry-after: "));
-        let seconds: u64 = line.expect("when to come again").parse().expect("seconds");
-        assert!((1..=60).contains(&seconds), "{seconds}");
+        exchange(node.port, "POST", path, None, Some(&account)).await
     };
     let login = "/api/auth/login";
     for name in ["ada", "bob"] {

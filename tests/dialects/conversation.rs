@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{
@@ -19,6 +20,8 @@ also_in! {
         a_connect_is_confirmed_and_pings_are_answered,
         versions_and_client_ids_that_are_not_served_close_with_their_codes,
         a_client_comes_back_to_its_conversation_and_what_it_missed,
+        of_many_that_come_at_once_as_one_client_exactly_one_is_left,
+        a_limit_of_one_connection_per_user_keeps_no_client_from_coming_back,
         clients_of_two_users_never_share_a_conversation,
         a_repeated_message_is_stored_once_and_its_response_sent_again,
         a_message_without_a_response_in_time_is_named,
@@ -205,6 +208,86 @@ async fn answers_over(first: &Process, second: &Process) {
 async fn a_client_comes_back_to_its_conversation_and_what_it_missed() {
     let node = node(&[]).await;
     answers_over(&node, &node).await;
+}
+
+#[tokio::test]
+async fn of_many_that_come_at_once_as_one_client_exactly_one_is_left() {
+    const MANY: usize = 8;
+    let node = node(ECHO).await;
+    let opened = (0..MANY).map(|_| node.open(PATH));
+    let mut clients = futures_util::future::join_all(opened).await;
+    // All say who they are before any is answered.
+    let frame = connect("web-1").to_string();
+    let said = clients.iter_mut().map(|client| client.say(&frame));
+    futures_util::future::join_all(said).await;
+    let ends = clients.iter_mut().map(async |client| {
+        let mut conversation = Value::Null;
+        loop {
+            match timeout(Duration::from_secs(3), client.message()).await {
+                Ok(Message::Text(text)) => {
+                    let frame: Value = serde_json::from_str(text.as_str()).expect("JSON");
+                    if frame["type"] == "connect_confirm" {
+                        conversation = frame["conversationId"].clone();
+                    }
+                }
+                Ok(Message::Close(frame)) => {
+                    let code = frame.map(|frame| u16::from(frame.code));
+                    return (conversation, code);
+                }
+                Ok(_) => {}
+                Err(_) => return (conversation, None),
+            }
+        }
+    });
+    let ends = futures_util::future::join_all(ends).await;
+    let left: Vec<usize> = (0..MANY).filter(|at| ends[*at].1.is_none()).collect();
+    assert_eq!(left.len(), 1, "{ends:?}");
+    assert!(
+        ends.iter()
+            .all(|(_, code)| code.is_none_or(|code| code == 1008))
+    );
+    let (one, _) = &ends[left[0]];
+    let all_in_one = |(other, _): &(Value, Option<u16>)| other.is_null() || other == one;
+    assert!(one.is_string() && ends.iter().all(all_in_one), "{ends:?}");
+    let response = clients[left[0]]
+        .ask(message("web-1", "still here", "m-1"))
+        .await;
+    assert_eq!(response["content"], "still here");
+}
+
+#[tokio::test]
+async fn a_limit_of_one_connection_per_user_keeps_no_client_from_coming_back() {
+    let settings = [
+        ("auth.mode", "required"),
+        ("limits.connections_per_user", "1"),
+    ];
+    let node = node(&settings).await;
+    let path = format!("{PATH}?token={}", token("ada", 60));
+    let mut old = node.open(&path).await;
+    let first = old.ask(connect("web-1")).await;
+    assert_eq!(first["type"], "connect_confirm", "{first}");
+    // On this node or another one, while the former connection is still open.
+    for _ in 0..4 {
+        let mut new = node.open(&path).await;
+        let again = new.ask(connect("web-1")).await;
+        assert_eq!(again["conversationId"], first["conversationId"], "{again}");
+        ends(old, 1008).await;
+        old = new;
+    }
+    // Another client of his is one more, wherever he has one already.
+    let mut others = Vec::new();
+    loop {
+        let mut other = node.open(&path).await;
+        let answer = other
+            .ask(connect(&format!("web-{}", 2 + others.len())))
+            .await;
+        if answer["type"] == "error" {
+            ends(other, 1013).await;
+            return;
+        }
+        others.push(other);
+        assert!(others.len() < 3, "one on each node");
+    }
 }
 
 #[tokio::test]

@@ -76,6 +76,8 @@ pub(crate) use also_in;
 pub(crate) struct Process {
     child: Child,
     pub(crate) port: u16,
+    /// Of what is for operators and backends.
+    pub(crate) internal: u16,
     _directory: tempfile::TempDir,
     /// Another node of the same cluster: connections go to both in turn.
     partner: Option<Box<Process>>,
@@ -170,6 +172,7 @@ async fn try_node(address: IpAddr, settings: &[(&str, &str)]) -> Option<Process>
     let mut process = Process {
         child,
         port,
+        internal,
         _directory: directory,
         partner: None,
         turn: AtomicU16::new(0),
@@ -251,6 +254,86 @@ pub(crate) async fn request_to(to: (IpAddr, u16), request: &str) -> Option<u16> 
     let read = timeout(SOON, stream.read(&mut answer)).await.ok()?.ok()?;
     let text = String::from_utf8_lossy(answer.get(..read)?).into_owned();
     text.split(' ').nth(1)?.parse().ok()
+}
+
+/// A request with JSON: status and body.
+pub(crate) async fn request_json(
+    port: u16,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    body: Option<&Value>,
+) -> (u16, Value) {
+    let (status, _, body) = exchange(port, method, path, token, body).await;
+    (status, body)
+}
+
+/// The same, with the head of the answer.
+pub(crate) async fn exchange(
+    port: u16,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    body: Option<&Value>,
+) -> (u16, String, Value) {
+    let text = answer(port, method, path, token, body).await;
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|text| text.parse().ok())
+        .expect("a status");
+    let body = if head.to_lowercase().contains("transfer-encoding: chunked") {
+        body.lines().nth(1).unwrap_or_default()
+    } else {
+        body
+    };
+    let body = serde_json::from_str(body).unwrap_or(Value::Null);
+    (status, head.to_lowercase(), body)
+}
+
+/// The whole answer to a request with JSON.
+async fn answer(
+    port: u16,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    body: Option<&Value>,
+) -> String {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+        .await
+        .expect("it listens");
+    let body = body.map_or(String::new(), ToString::to_string);
+    let auth = token.map_or(String::new(), |token| {
+        format!("authorization: Bearer {token}\r\n")
+    });
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{auth}\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    let mut answer = Vec::new();
+    timeout(SOON, stream.read_to_end(&mut answer))
+        .await
+        .expect("in time")
+        .expect("an answer");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Waits until a node counts something under this name and labels.
+pub(crate) async fn until_counted(node: &Process, series: &str) {
+    let end = Instant::now() + SOON;
+    loop {
+        let text = answer(node.internal, "GET", "/metrics", None, None).await;
+        let counts = text.lines().find_map(|line| line.strip_prefix(series));
+        let count = counts.and_then(|count| count.trim().parse::<f64>().ok());
+        if count.is_some_and(|count| count > 0.0) {
+            return;
+        }
+        assert!(Instant::now() < end, "{series} {count:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// A connection.

@@ -82,10 +82,12 @@ async fn all_sessions_hear_the_texts_in_one_order() {
     for client in [&mut ada, &mut bob] {
         while client.text().await != "begin" {}
     }
-    for n in 0..50 {
-        ada.say(&format!("ada {n}")).await;
-        bob.say(&format!("bob {n}")).await;
-    }
+    let says = async |client: &mut Client, name: &str| {
+        for n in 0..50 {
+            client.say(&format!("{name} {n}")).await;
+        }
+    };
+    tokio::join!(says(&mut ada, "ada"), says(&mut bob, "bob"));
     let (mut by_ada, mut by_bob) = (Vec::new(), Vec::new());
     for _ in 0..100 {
         by_ada.push(ada.text().await);

@@ -78,8 +78,12 @@ const ROWS: &[(&[&str], &str)] = &[
         "silence_for_a_minute_closes_and_any_frame_breaks_it",
     ),
     (
-        &["S1-62", "S1-63", "S1-64"],
+        &["S1-62", "S1-64"],
         "what_is_no_frame_is_answered_and_ten_in_a_row_close",
+    ),
+    (
+        &["S1-63"],
+        "what_breaks_a_connection_closes_it_with_1011_and_a_failed_request_does_not",
     ),
     (
         &["S2-01", "S2-02", "S2-20", "S2-22"],
@@ -165,6 +169,10 @@ const ROWS: &[(&[&str], &str)] = &[
         "of_many_connections_at_once_exactly_one_survives",
     ),
     (
+        &["S4-06", "S4-63"],
+        "a_limit_of_one_connection_per_user_does_not_keep_the_newest_out",
+    ),
+    (
         &["S4-11"],
         "who_comes_back_within_the_grace_was_never_offline",
     ),
@@ -218,8 +226,20 @@ const ROWS: &[(&[&str], &str)] = &[
     ),
     (&["S4-39", "S4-40"], "typing_is_told_and_ends_by_itself"),
     (
-        &["S4-45", "S4-53"],
+        &["S4-45"],
+        "of_very_many_online_the_first_by_name_are_listed_and_all_are_counted",
+    ),
+    (
+        &["S4-53"],
         "above_the_limit_the_list_is_not_sent_to_everybody",
+    ),
+    (
+        &["S4-51", "S4-52"],
+        "of_several_who_leave_at_once_all_contacts_are_sent_the_list",
+    ),
+    (
+        &["S4-60"],
+        "messages_over_http_have_the_rate_of_a_users_frames",
     ),
     (&["S4-52"], "presence_may_be_told_to_contacts_only"),
     (&["S4-50"], "the_node_pings_and_drops_who_does_not_answer"),
@@ -253,8 +273,11 @@ const ALONE: &[&str] = &[
     "a_conversation_keeps_the_rules_of_frames",
     "a_chat_keeps_the_rules_of_frames",
     "who_registers_or_guesses_too_often_is_told_when_to_come_again",
+    "messages_over_http_have_the_rate_of_a_users_frames",
     "nobody_registers_or_logs_in_where_users_come_from_their_tokens",
     // Their own nodes.
+    "what_breaks_a_connection_closes_it_with_1011_and_a_failed_request_does_not",
+    "of_several_who_leave_at_once_all_contacts_are_sent_the_list",
     "two_nodes_over_redis_are_one_room_and_one_topic",
     "bad_credentials_close_with_the_codes_of_the_source",
     "users_of_a_killed_node_go_offline_once_and_were_last_seen_then",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{Client, also_in, node, request, token};
+use crate::harness::{Client, also_in, node, redis, request, request_json, token};
 
 const PATH: &str = "/ws/topics";
 const REQUIRED: &[(&str, &str)] = &[("auth.mode", "required")];
@@ -342,6 +342,39 @@ async fn what_is_no_frame_is_answered_and_ten_in_a_row_close() {
     }
     let (code, _, texts) = client.closed().await;
     assert_eq!((code, texts.len()), (1008, 10));
+}
+
+#[tokio::test]
+async fn what_breaks_a_connection_closes_it_with_1011_and_a_failed_request_does_not() {
+    let redis = redis().await;
+    let node = node(&[("store.url", &*redis.url)]).await;
+    let (mut one, mut other) = (node.open(PATH).await, node.open(PATH).await);
+    publish(&mut one, "gift-list:123", json!(1)).await;
+    publish(&mut other, "gift-list:123", json!(2)).await;
+    // What a connection cannot go on without: its session is lost.
+    let (_, all) = request_json(node.internal, "GET", "/v1/sessions", None, None).await;
+    let all = all["items"].as_array().expect("sessions").clone();
+    assert_eq!(all.len(), 2, "{all:?}");
+    let session = all[0]["session"].as_str().expect("an id");
+    let path = format!("/v1/sessions/{session}");
+    let lost = json!({"reconnect": true});
+    let (status, _) = request_json(node.internal, "DELETE", &path, None, Some(&lost)).await;
+    assert_eq!(status, 204);
+    let ((code, reason, texts), mut stays) = tokio::select! {
+        ended = one.closed() => (ended, other),
+        ended = other.closed() => (ended, one),
+    };
+    assert_eq!((code, texts), (1011, Vec::new()), "{reason}");
+    // A single request that fails: the store does not answer it.
+    redis.signal("STOP");
+    let frame = json!({"type": "publish", "topic": "gift-list:123", "data": 3, "messageId": "m-3"});
+    let answer = stays.ask(frame.clone()).await;
+    redis.signal("CONT");
+    assert_eq!(answer["type"], "error", "{answer}");
+    let told = answer["error"].as_str();
+    assert!(told.is_some_and(|text| !text.is_empty()), "{answer}");
+    while stays.ask(frame.clone()).await["published"].is_null() {}
+    stays.hears_nothing().await;
 }
 
 #[tokio::test]

@@ -213,8 +213,17 @@ impl Chat {
         let reader = visitor.user();
         let mut marked_count = 0;
         if let Ok(sender) = UserId::parse(sender) {
-            let marked = self.messages.mark_read(sender.clone(), reader.clone());
-            marked_count = marked.await?;
+            let call = self.lobby.reading(visitor);
+            let mark = || {
+                self.messages
+                    .mark_read(sender.clone(), reader.clone(), call)
+            };
+            let mut marked = mark().await;
+            if marked.is_err() {
+                marked = mark().await;
+            }
+            marked_count = marked?;
+            self.lobby.has_read(visitor);
             if marked_count > 0 {
                 let username = self.lobby.username(visitor);
                 let told = Told::MessagesRead {

@@ -63,14 +63,16 @@ impl Contacts {
         Ok(ids.iter().filter_map(|id| UserId::parse(id).ok()).collect())
     }
 
-    /// Two users have a conversation.
-    pub(crate) async fn note(&self, one: &UserId, other: &UserId) -> Result<(), ChatError> {
-        let pair = conversation(one, other);
+    /// A user writes to another one. The receiver's side first, and whatever becomes of the
+    /// sender's: without it he does not find what he missed.
+    pub(crate) async fn note(&self, sender: &UserId, receiver: &UserId) -> Result<(), ChatError> {
+        let pair = conversation(sender, receiver);
         if self.noted().pairs.contains(&pair) {
             return Ok(());
         }
-        self.add(one, other).await?;
-        self.add(other, one).await?;
+        let noted = self.add(receiver, sender).await;
+        self.add(sender, receiver).await?;
+        noted?;
         self.noted().pairs.insert(pair);
         Ok(())
     }
@@ -100,5 +102,29 @@ impl Contacts {
             }
         }
         Err(ChatError::Busy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faulty::Faulty;
+
+    #[tokio::test]
+    async fn a_side_that_cannot_be_noted_does_not_keep_the_other_from_it() {
+        let (ada, bob) = (UserId::parse("ada").unwrap(), UserId::parse("bob").unwrap());
+        for (contended, other, known) in [(&ada, &bob, &ada), (&bob, &ada, &bob)] {
+            let faulty = Arc::new(Faulty::new());
+            let store: SharedStore = faulty.clone();
+            let contacts = Contacts::new(&store);
+            faulty.contend(contended.as_str());
+            assert_eq!(contacts.note(&ada, &bob).await, Err(ChatError::Busy));
+            assert_eq!(
+                contacts.of(other).await.unwrap(),
+                std::slice::from_ref(known)
+            );
+            // Noted by halves is not noted: the next message tries again.
+            assert_eq!(contacts.note(&ada, &bob).await, Err(ChatError::Busy));
+        }
     }
 }

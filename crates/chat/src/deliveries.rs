@@ -1,5 +1,5 @@
 //! Messages on their way into inboxes that did not take them at once: one queue per receiver, so
-//! that their order stays, and a bound on all of them. What finds no room, or is given up, is found
+//! that their order stays, and bounds on the number and the bytes of all of them. What finds no room, or is given up, is found
 //! in the logs of conversations (`missed`).
 
 use std::collections::{HashMap, VecDeque};
@@ -9,8 +9,9 @@ use sparkway_protocol::UserId;
 
 use crate::messages::Message;
 
-/// Messages that wait, of all receivers.
+/// Messages that wait, of all receivers, and their bytes: a node has them in memory.
 const MOST: usize = 10_000;
+const BYTES: usize = 64 << 20;
 
 /// A message, and how its sender is called.
 type Waiting = (Message, Box<str>);
@@ -36,6 +37,13 @@ pub(crate) struct Deliveries {
 struct State {
     queues: HashMap<UserId, VecDeque<Waiting>>,
     count: usize,
+    bytes: usize,
+}
+
+fn bytes_of((message, username): &Waiting) -> usize {
+    let ids = message.sender.as_str().len() + message.receiver.as_str().len();
+    let texts = message.content.len() + message.kind.len() + username.len();
+    size_of::<Waiting>() + ids + texts
 }
 
 impl Deliveries {
@@ -50,12 +58,16 @@ impl Deliveries {
 
     pub(crate) fn push(&self, message: Message, username: &str) -> Queued {
         let mut state = self.state();
-        if state.count >= MOST {
+        let waiting: Waiting = (message, username.into());
+        let bytes = bytes_of(&waiting);
+        if state.count >= MOST || state.bytes + bytes > BYTES {
             return Queued::Full;
         }
         state.count += 1;
-        let queue = state.queues.entry(message.receiver.clone()).or_default();
-        queue.push_back((message, username.into()));
+        state.bytes += bytes;
+        let receiver = waiting.0.receiver.clone();
+        let queue = state.queues.entry(receiver).or_default();
+        queue.push_back(waiting);
         if queue.len() == 1 {
             Queued::First
         } else {
@@ -74,21 +86,23 @@ impl Deliveries {
         let Some(queue) = state.queues.get_mut(receiver) else {
             return false;
         };
-        let is_gone = queue.pop_front().is_some();
+        let gone = queue.pop_front();
         let is_over = queue.is_empty();
         if is_over {
             state.queues.remove(receiver);
         }
-        state.count -= usize::from(is_gone);
+        state.count -= usize::from(gone.is_some());
+        state.bytes -= gone.as_ref().map_or(0, bytes_of);
         !is_over
     }
 
     /// Nobody works the queue off any more: how many were in it.
     pub(crate) fn give_up(&self, receiver: &UserId) -> usize {
         let mut state = self.state();
-        let count = state.queues.remove(receiver).map_or(0, |queue| queue.len());
-        state.count -= count;
-        count
+        let queue = state.queues.remove(receiver).unwrap_or_default();
+        state.count -= queue.len();
+        state.bytes -= queue.iter().map(bytes_of).sum::<usize>();
+        queue.len()
     }
 }
 
@@ -129,5 +143,22 @@ mod tests {
         assert_eq!(deliveries.push(message(9, "bob"), "Ada"), Queued::Full);
         assert_eq!(deliveries.give_up(&bob), MOST - 1);
         assert_eq!(deliveries.push(message(9, "bob"), "Ada"), Queued::First);
+    }
+
+    #[test]
+    fn long_messages_fill_the_queues_before_there_are_many() {
+        let deliveries = Deliveries::default();
+        let long = |id| Message {
+            content: "x".repeat(1 << 20).into(),
+            ..message(id, "bob")
+        };
+        let until_full = || (0..100).find(|id| deliveries.push(long(*id), "Ada") == Queued::Full);
+        assert_eq!(until_full(), Some(63), "64 MiB, with what is around them");
+        assert_eq!(deliveries.push(message(1, "cleo"), "Ada"), Queued::First);
+        let bob = UserId::parse("bob").unwrap();
+        assert!(deliveries.pop(&bob));
+        assert_eq!(until_full(), Some(1), "the place of the one that is gone");
+        assert_eq!(deliveries.give_up(&bob), 63);
+        assert_eq!(until_full(), Some(63));
     }
 }

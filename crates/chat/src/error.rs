@@ -17,6 +17,9 @@ pub enum ChatError {
     /// Too many did the same at once.
     #[error("too busy")]
     Busy,
+    /// It took longer than it may, and is left to the next time.
+    #[error("it takes too long")]
+    Late,
 }
 
 impl From<WriteError> for ChatError {

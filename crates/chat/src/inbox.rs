@@ -4,7 +4,7 @@
 //! A record says up to where the inbox was written to a connection of his: what lies behind is
 //! delivered when he connects, and everything that passes it is marked, once, and its sender told.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -244,7 +244,7 @@ impl Chat {
             *known = (*known).max(*id);
         }
         // Before the marks pass it: they stand for everything before them.
-        let ids: Vec<MessageId> = delivered.iter().map(|(_, id)| *id).collect();
+        let ids: HashSet<MessageId> = delivered.iter().map(|(_, id)| *id).collect();
         self.hand_over_missed_before(receiver, &newest, &ids)
             .await?;
         for (sender, id) in newest {

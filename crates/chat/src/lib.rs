@@ -20,9 +20,12 @@ mod calls;
 mod contacts;
 mod deliveries;
 mod error;
+#[cfg(test)]
+mod faulty;
 mod inbox;
 mod kept;
 mod lobby;
+mod marks;
 mod messages;
 mod missed;
 mod naming;
@@ -31,6 +34,7 @@ mod password;
 mod rest;
 mod tokens;
 mod typing;
+mod undelivered;
 mod users;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,7 +49,7 @@ use sparkway_store::{BoxFuture, SharedStore, StoreError};
 use tokio::sync::{Semaphore, mpsc};
 
 pub use error::ChatError;
-pub use messages::{Message, MessageStore, NewMessage, Status};
+pub use messages::{Found, Message, MessageStore, NewMessage, Sought, Status, Undelivered};
 pub use rest::ChatSite;
 pub use users::{User, UserPage, UserStore};
 
@@ -140,7 +144,7 @@ impl Chat {
             typing: Typing::default(),
             deliveries: Deliveries::default(),
             looks: Semaphore::new(LOOKS),
-            attempts: Attempts::new(&settings.chat),
+            attempts: Attempts::new(settings),
             host: OnceLock::new(),
             changed,
             overrun: AtomicBool::new(false),

@@ -1,6 +1,6 @@
 //! The visitors of this node, and what they are told of who is online.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sparkway_dialect::chat::Told;
@@ -17,6 +17,8 @@ struct Place {
     username: Box<str>,
     /// What came while his first frames were being made.
     waiting: Option<Vec<String>>,
+    /// The name of his next call that marks messages as read: the same until one is answered.
+    reading: u64,
 }
 
 /// The visitors of this node.
@@ -36,6 +38,7 @@ impl Lobby {
             visitor: visitor.clone(),
             username: username.into(),
             waiting: Some(Vec::new()),
+            reading: name(),
         };
         self.places().insert(visitor.session(), place);
     }
@@ -64,12 +67,37 @@ impl Lobby {
         Some(place.username.clone())
     }
 
+    /// The name of a visitor's call that marks messages as read: the one that failed before and he
+    /// asks again, or a new one.
+    pub(crate) fn reading(&self, visitor: &Visitor) -> u64 {
+        let places = self.places();
+        let place = places.get(&visitor.session());
+        place.map_or_else(name, |place| place.reading)
+    }
+
+    /// That call is answered.
+    pub(crate) fn has_read(&self, visitor: &Visitor) {
+        if let Some(place) = self.places().get_mut(&visitor.session()) {
+            place.reading = name();
+        }
+    }
+
     /// All visitors of this node but those of one user.
     pub(crate) fn others(&self, but: Option<&UserId>) -> Vec<Visitor> {
         let places = self.places();
         let others = places.values().map(|place| &place.visitor);
         others
             .filter(|visitor| Some(visitor.user()) != but)
+            .cloned()
+            .collect()
+    }
+
+    /// The visitors of this node who are one of these users.
+    pub(crate) fn visitors_of(&self, users: &HashSet<UserId>) -> Vec<Visitor> {
+        let places = self.places();
+        let theirs = places.values().map(|place| &place.visitor);
+        theirs
+            .filter(|visitor| users.contains(visitor.user()))
             .cloned()
             .collect()
     }
@@ -90,6 +118,11 @@ impl Lobby {
             }
         }
     }
+}
+
+/// Of a call; 0 is none.
+fn name() -> u64 {
+    rand::random::<u64>().max(1)
 }
 
 fn framed(text: &str) -> sparkway_gateway::application::Framed {

@@ -62,6 +62,26 @@ pub struct Undelivered {
     pub sender: UserId,
 }
 
+/// Whose messages are looked for among those that are not marked as delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sought {
+    /// Of whom.
+    pub sender: UserId,
+    /// Only those after this one; none: after what is marked.
+    pub after: Option<MessageId>,
+    /// Only those before this one, if there is one.
+    pub before: Option<MessageId>,
+}
+
+/// What a search for undelivered messages has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Each sender's in their order.
+    pub messages: Vec<Undelivered>,
+    /// What is still to be looked through: the search found as many as it may hold.
+    pub rest: Vec<Sought>,
+}
+
 /// Where messages are kept. All writes are safe to repeat.
 pub trait MessageStore: std::fmt::Debug + Send + Sync {
     /// Stores a message, or finds the one that was stored under the same name of the sender.
@@ -81,16 +101,16 @@ pub trait MessageStore: std::fmt::Debug + Send + Sync {
         up_to: MessageId,
     ) -> BoxFuture<'_, Result<(), ChatError>>;
 
-    /// Messages of these senders to `receiver` that are stored and not marked as delivered, each
-    /// sender's in their order. Not all of them, where they are very many.
+    /// Messages to `receiver` that are stored and not marked as delivered. A bounded number: what it
+    /// leaves is to be asked for again, until nothing is left.
     ///
     /// # Errors
     /// [`ChatError`]: retry.
     fn undelivered(
         &self,
         receiver: UserId,
-        senders: Vec<UserId>,
-    ) -> BoxFuture<'_, Result<Vec<Undelivered>, ChatError>>;
+        sought: Vec<Sought>,
+    ) -> BoxFuture<'_, Result<Found, ChatError>>;
 
     /// The message of two users that has this id; `None` when there is none, or no more.
     ///
@@ -103,12 +123,19 @@ pub trait MessageStore: std::fmt::Debug + Send + Sync {
         id: MessageId,
     ) -> BoxFuture<'_, Result<Option<Message>, ChatError>>;
 
-    /// All messages of `sender` are read by `reader`; how many became so by this call, as far as
-    /// they are counted.
+    /// All messages of `sender` are read by `reader`; how many became so since the last answer, as
+    /// far as they are counted. `call` is any number but 0 that names the call: repeated under it,
+    /// it answers the same.
     ///
     /// # Errors
-    /// [`ChatError`]: repeat it.
-    fn mark_read(&self, sender: UserId, reader: UserId) -> BoxFuture<'_, Result<u64, ChatError>>;
+    /// [`ChatError`]: repeat it under the same name. Those that are read already count in the
+    /// answer to that, or to the next call.
+    fn mark_read(
+        &self,
+        sender: UserId,
+        reader: UserId,
+        call: u64,
+    ) -> BoxFuture<'_, Result<u64, ChatError>>;
 
     /// Messages of two users, newest first, only those before an id if one is given.
     ///

@@ -5,7 +5,7 @@
 //! few minutes while he stays, and one of them whenever something newer of it is delivered. What is
 //! found is put into his inbox, behind what is there already, under the id that it has.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use sparkway_gateway::application::{Visitor, inbox};
 use sparkway_protocol::{MessageId, TopicName, UserId};
 use sparkway_store::record::Range;
 
-use crate::messages::Undelivered;
+use crate::messages::{Sought, Undelivered};
 use crate::{Chat, ChatError};
 
 /// Entries of an inbox read at once.
@@ -24,6 +24,9 @@ const SKEW_MS: u64 = 60_000;
 /// How often it is looked for what a user who stays connected has missed, at the least; up to half
 /// as much longer, so that those who came together do not look together.
 const LOOK_EVERY: Duration = Duration::from_mins(5);
+/// How long one look may take. Where a store is so slow or so full that it takes longer, others get
+/// their turn, and the next look goes on.
+const LOOK: Duration = Duration::from_mins(1);
 /// The first pause after a look that failed; it doubles up to the other.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -41,8 +44,14 @@ impl Chat {
                 let Ok(turn) = chat.looks.acquire().await else {
                     return;
                 };
-                let Err(error) = chat.hand_over_missed(visitor.user()).await else {
-                    return;
+                let error = match chat.hand_over_missed(visitor.user()).await {
+                    Ok(_) => return,
+                    // Looked for again with everybody else's.
+                    Err(error @ ChatError::Late) => {
+                        tracing::warn!(%error, "it was not looked for all missed messages");
+                        return;
+                    }
+                    Err(error) => error,
                 };
                 drop(turn);
                 if pause == PAUSE {
@@ -89,30 +98,62 @@ impl Chat {
 
     /// Puts into a user's inbox what his conversations hold for him and it does not. How many that
     /// was.
+    ///
+    /// # Errors
+    /// [`ChatError::Late`]: what was found is in the inbox; the rest is left to the next look.
     pub(crate) async fn hand_over_missed(&self, user: &UserId) -> Result<usize, ChatError> {
-        let contacts = self.contacts.of(user).await?;
-        let found = self.messages.undelivered(user.clone(), contacts).await?;
-        self.hand_over_those_missing(user, found).await
+        let look = async {
+            let contacts = self.contacts.of(user).await?;
+            let sought = contacts.into_iter().map(|sender| Sought {
+                sender,
+                after: None,
+                before: None,
+            });
+            self.hand_over_sought(user, sought.collect(), &HashSet::new())
+                .await
+        };
+        within(LOOK, look).await
     }
 
     /// The same for these senders, of whom everything before these ids is about to count as
     /// delivered.
+    ///
+    /// # Errors
+    /// As above; nothing may count as delivered then.
     pub(crate) async fn hand_over_missed_before(
         &self,
         user: &UserId,
         newest: &HashMap<UserId, MessageId>,
-        delivered: &[MessageId],
+        delivered: &HashSet<MessageId>,
     ) -> Result<usize, ChatError> {
         if !self.settings.deliver_pending {
             return Ok(0);
         }
-        let senders = newest.keys().cloned().collect();
-        let mut found = self.messages.undelivered(user.clone(), senders).await?;
-        found.retain(|message| {
-            let until = newest.get(&message.sender);
-            until.is_some_and(|until| message.id < *until) && !delivered.contains(&message.id)
+        let sought = newest.iter().map(|(sender, newest)| Sought {
+            sender: sender.clone(),
+            after: None,
+            before: Some(*newest),
         });
-        self.hand_over_those_missing(user, found).await
+        let look = self.hand_over_sought(user, sought.collect(), delivered);
+        within(LOOK, look).await
+    }
+
+    /// Some at a time, until all are looked through.
+    async fn hand_over_sought(
+        &self,
+        user: &UserId,
+        mut sought: Vec<Sought>,
+        delivered: &HashSet<MessageId>,
+    ) -> Result<usize, ChatError> {
+        let mut count = 0;
+        while !sought.is_empty() {
+            let found = self.messages.undelivered(user.clone(), sought).await?;
+            let mut messages = found.messages;
+            messages.retain(|message| !delivered.contains(&message.id));
+            count += self.hand_over_those_missing(user, messages).await?;
+            sought = found.rest;
+        }
+        Ok(count)
     }
 
     async fn hand_over_those_missing(
@@ -192,6 +233,15 @@ impl Chat {
     }
 }
 
+/// What does not end in time is dropped where it stands.
+async fn within<T>(
+    limit: Duration,
+    look: impl Future<Output = Result<T, ChatError>>,
+) -> Result<T, ChatError> {
+    let ended = tokio::time::timeout(limit, look).await;
+    ended.unwrap_or(Err(ChatError::Late))
+}
+
 #[cfg(test)]
 mod tests {
     use sparkway_gateway::settings::{ChatUsers, Settings};
@@ -200,6 +250,7 @@ mod tests {
 
     use super::*;
     use crate::calls::Draft;
+    use crate::faulty::Faulty;
     use crate::messages::Message;
     use crate::users::User;
 
@@ -346,7 +397,7 @@ mod tests {
         chat.mark_inbox(&user("bob"), written).await.unwrap();
         sent(&chat, "bob", "ada", "his own").await;
         sent(&chat, "ada", "bob", "waits").await;
-        let read = chat.messages.mark_read(user("ada"), user("bob"));
+        let read = chat.messages.mark_read(user("ada"), user("bob"), 1);
         assert_eq!(read.await.unwrap(), 2);
         assert_eq!(chat.hand_over_missed(&user("bob")).await.unwrap(), 0);
     }
@@ -402,5 +453,59 @@ mod tests {
         assert_eq!(chat.hand_over_missed(&user("bob")).await.unwrap(), 1);
         let (held, _) = inbox_of(&chat, "bob").await;
         assert_eq!(held.last(), Some(&lost.id.to_string()));
+    }
+
+    #[tokio::test]
+    async fn what_is_missed_behind_very_many_that_wait_is_found() {
+        let store = store();
+        let chat = chat_over(&store).await;
+        for at in 0..10_050 {
+            sent(&chat, "ada", "bob", &at.to_string()).await;
+        }
+        let lost = stored(&chat, "ada", "bob", "lost").await;
+        assert_eq!(chat.hand_over_missed(&user("bob")).await.unwrap(), 1);
+        let range = Range {
+            topic: inbox(&user("bob")).unwrap(),
+            after: MessageId::ZERO,
+            before: None,
+            limit: 1,
+            reverse: true,
+        };
+        let newest = chat.store.history(range).await.unwrap();
+        let held = chat::delivered(&newest.entries[0].payload).unwrap();
+        assert_eq!(held.message_id, lost.id.to_string());
+    }
+
+    #[tokio::test]
+    async fn marking_an_inbox_reads_its_conversations_once() {
+        let faulty = Arc::new(Faulty::new());
+        let store: SharedStore = faulty.clone();
+        let chat = chat_over(&store).await;
+        let count = 20 * PAGE;
+        for at in 0..count {
+            sent(&chat, "ada", "bob", &at.to_string()).await;
+        }
+        let written = chat.store.tip(inbox(&user("bob")).unwrap()).await.unwrap();
+        faulty.take_entries_read();
+        chat.mark_inbox(&user("bob"), written).await.unwrap();
+        let read = faulty.take_entries_read();
+        // The inbox, the conversation, and a little beyond the end of each page of the inbox.
+        assert!(read < 3 * count, "{read} entries were read for {count}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_that_takes_too_long_ends_and_marks_nothing() {
+        let faulty = Arc::new(Faulty::new());
+        let store: SharedStore = faulty.clone();
+        let chat = chat_over(&store).await;
+        stored(&chat, "ada", "bob", "lost").await;
+        for at in 0..100 * PAGE {
+            sent(&chat, "cleo", "bob", &at.to_string()).await;
+        }
+        faulty.slow_down(Duration::from_secs(1));
+        let began = tokio::time::Instant::now();
+        let looked = chat.hand_over_missed(&user("bob")).await;
+        assert_eq!(looked, Err(ChatError::Late));
+        assert_eq!(began.elapsed(), LOOK);
     }
 }

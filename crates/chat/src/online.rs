@@ -8,10 +8,11 @@ use std::time::Duration;
 use sparkway_dialect::chat::{OnlineUser, Told};
 use sparkway_gateway::application::{Visitor, lobby};
 use sparkway_gateway::settings::PresenceScope;
-use sparkway_protocol::{PresenceChange, UserId, iso8601};
+use sparkway_protocol::{PresenceChange, SessionId, UserId, iso8601};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::users::User;
 use crate::{CHANGES, Chat, ChatError};
 
 /// Changes taken at once.
@@ -39,27 +40,44 @@ struct Due {
 }
 
 /// Who is owed the list of those online.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 enum List {
-    #[default]
-    Nobody,
-    /// Those who hear of somebody who is gone, unless too many are online.
-    Others(UserId),
+    /// Those who were told that somebody is gone, unless too many are online: at the most all
+    /// visitors of this node.
+    These(HashMap<SessionId, Visitor>),
     /// Everybody, however many are online: not all changes were told.
     Everybody,
 }
 
+impl Default for List {
+    fn default() -> Self {
+        Self::These(HashMap::new())
+    }
+}
+
 impl List {
-    fn owe_others(&mut self, gone: UserId) {
-        if matches!(self, Self::Nobody) {
-            *self = Self::Others(gone);
+    fn owe(&mut self, whom: &[Visitor]) {
+        if let Self::These(these) = self {
+            let owed = whom.iter().map(|one| (one.session(), one.clone()));
+            these.extend(owed);
+        }
+    }
+
+    fn is_nobodys(&self) -> bool {
+        matches!(self, Self::These(these) if these.is_empty())
+    }
+
+    /// Whoever left is owed nothing, however long it takes until it can be told.
+    fn forget_those_gone(&mut self) {
+        if let Self::These(these) = self {
+            these.retain(|_, visitor| !visitor.is_gone());
         }
     }
 }
 
 impl Due {
     fn is_over(&self) -> bool {
-        self.changes.is_empty() && matches!(self.list, List::Nobody)
+        self.changes.is_empty() && self.list.is_nobodys()
     }
 
     /// The last word about each user is enough when much has come together; where even that is too
@@ -72,6 +90,7 @@ impl Due {
             self.changes.clear();
             self.list = List::Everybody;
         }
+        self.list.forget_those_gone();
     }
 }
 
@@ -139,6 +158,8 @@ impl Chat {
             }));
         }
         users.sort_by(|one, other| (&one.username, &one.id).cmp(&(&other.username, &other.id)));
+        // Whoever comes or goes meanwhile makes the store list others twice.
+        users.dedup_by(|one, other| one.id == other.id);
         users.truncate(NAMED);
         Ok(users)
     }
@@ -187,57 +208,71 @@ impl Chat {
             self.tell_changes(due).await?;
         }
         match &due.list {
-            List::Nobody => {}
-            List::Others(_) if due.is_crowd => {}
-            List::Others(gone) => self.tell_who_is_online(Some(gone)).await?,
-            List::Everybody => self.tell_who_is_online(None).await?,
+            List::These(_) if due.is_crowd => {}
+            List::These(these) => {
+                let whom = these.values().cloned().collect();
+                self.tell_who_is_online(whom).await?;
+            }
+            List::Everybody => self.tell_who_is_online(self.lobby.others(None)).await?,
         }
-        due.list = List::Nobody;
+        due.list = List::default();
         Ok(())
     }
 
+    /// Tells some of the changes, each to those who hear of its user. What is told is not due any
+    /// more when another one fails: nobody is told twice.
     async fn tell_changes(&self, due: &mut Due) -> Result<(), ChatError> {
         let count = due.changes.len().min(BATCH);
         let next = due.changes.iter().take(count);
         let ids = next.map(|change| change.user.as_str().into());
         let users = self.users.find(ids.collect()).await?;
-        let mut whom = Vec::with_capacity(count);
-        for change in due.changes.iter().take(count) {
-            whom.push(self.who_hears_of(&change.user).await?);
-        }
-        // From here on nothing fails: nobody is told twice.
-        for ((change, user), whom) in due.changes.drain(..count).zip(&users).zip(&whom) {
-            if !change.present {
-                due.list.owe_others(change.user);
+        let (mut told, mut failed) = (0, None);
+        for (change, user) in due.changes.iter().take(count).zip(&users) {
+            // For one at a time: all visitors for each of so many would be a lot to hold.
+            match self.who_hears_of(&change.user).await {
+                Ok(whom) => {
+                    self.tell_change(change, user.as_ref(), &whom);
+                    if !change.present && !due.is_crowd {
+                        due.list.owe(&whom);
+                    }
+                    told += 1;
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
             }
-            let Some(user) = user else { continue };
-            let (user_id, username) = (&*user.id, &*user.username);
-            let told = if change.present {
-                Told::UserOnline { user_id, username }
-            } else {
-                Told::UserOffline { user_id, username }
-            };
-            self.lobby.tell(whom, &told);
         }
-        Ok(())
+        due.changes.drain(..told);
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn tell_change(&self, change: &PresenceChange, user: Option<&User>, whom: &[Visitor]) {
+        let Some(user) = user else { return };
+        let (user_id, username) = (&*user.id, &*user.username);
+        let told = if change.present {
+            Told::UserOnline { user_id, username }
+        } else {
+            Told::UserOffline { user_id, username }
+        };
+        self.lobby.tell(whom, &told);
     }
 
     /// The visitors of this node who are told of a user.
     async fn who_hears_of(&self, user: &UserId) -> Result<Vec<Visitor>, ChatError> {
-        let mut whom = self.lobby.others(Some(user));
-        if self.settings.presence_scope == PresenceScope::Contacts && !whom.is_empty() {
-            let contacts = self.contacts.of(user).await?;
-            whom.retain(|visitor| contacts.contains(visitor.user()));
+        match self.settings.presence_scope {
+            PresenceScope::All => Ok(self.lobby.others(Some(user))),
+            // Nobody here but him: it is not asked who they are.
+            PresenceScope::Contacts if self.lobby.others(Some(user)).is_empty() => Ok(Vec::new()),
+            PresenceScope::Contacts => {
+                let contacts = self.contacts.of(user).await?;
+                Ok(self.lobby.visitors_of(&contacts.into_iter().collect()))
+            }
         }
-        Ok(whom)
     }
 
-    /// Sends the list to everybody, or to those who hear of somebody who is gone.
-    async fn tell_who_is_online(&self, gone: Option<&UserId>) -> Result<(), ChatError> {
-        let whom = match gone {
-            Some(gone) => self.who_hears_of(gone).await?,
-            None => self.lobby.others(None),
-        };
+    /// Sends the list to these.
+    async fn tell_who_is_online(&self, whom: Vec<Visitor>) -> Result<(), ChatError> {
         let timestamp = iso8601(self.unix_ms());
         if self.settings.presence_scope == PresenceScope::Contacts {
             for visitor in whom {
@@ -279,6 +314,10 @@ fn keep_last(changes: &mut Vec<PresenceChange>) {
 
 #[cfg(test)]
 mod tests {
+    use sparkway_gateway::settings::Settings;
+    use sparkway_store::SharedStore;
+    use sparkway_store::memory::{MemorySettings, MemoryStore};
+
     use super::*;
 
     fn change(user: &str, present: bool) -> PresenceChange {
@@ -287,6 +326,26 @@ mod tests {
             user: UserId::parse(user).unwrap(),
             present,
         }
+    }
+
+    #[tokio::test]
+    async fn nobody_is_named_twice() {
+        let store: SharedStore = Arc::new(MemoryStore::new(MemorySettings::default()));
+        let chat = Chat::open(&Settings::default(), &store).await.unwrap();
+        for id in ["ada", "bob"] {
+            let known = User {
+                id: id.into(),
+                username: "the same".into(),
+                avatar: None,
+                password: None,
+                created_ms: 1,
+            };
+            chat.users.note(known).await.unwrap();
+        }
+        let ids = ["bob", "ada", "bob"].map(|id| UserId::parse(id).unwrap());
+        let named = chat.named(ids.to_vec()).await.unwrap();
+        let named: Vec<&str> = named.iter().map(|user| &*user.id).collect();
+        assert_eq!(named, ["ada", "bob"]);
     }
 
     #[test]
@@ -312,7 +371,7 @@ mod tests {
         };
         due.trim(true);
         assert!(due.changes.is_empty() && matches!(due.list, List::Everybody));
-        due.list.owe_others(UserId::parse("bob").unwrap());
-        assert!(matches!(due.list, List::Everybody), "it includes him");
+        due.list.owe(&[]);
+        assert!(matches!(due.list, List::Everybody), "it includes all");
     }
 }

@@ -138,6 +138,7 @@ impl Chat {
             }
             (&Method::POST, ["messages"]) => {
                 let asker = self.asker(request).await?;
+                self.may_send(&asker)?;
                 self.post_message(&asker, request.body()).await
             }
             (_, ["auth", "register" | "login"] | ["users" | "messages", ..]) => {

@@ -239,6 +239,8 @@ labels! {
         ChatRegistrations = "chat_registrations",
         /// Logins to the chat from one address, or failed ones to one account.
         ChatLogins = "chat_logins",
+        /// Messages of one user over the HTTP paths of the chat.
+        ChatMessages = "chat_messages",
     }
     /// Why a credential was refused.
     AuthReason "reason" {
