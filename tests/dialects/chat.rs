@@ -45,6 +45,7 @@ also_in! {
         a_spark_client_is_told_the_same_and_its_ack_may_be_what_counts,
         a_second_connection_replaces_the_first_on_any_node_and_nobody_hears_of_it,
         of_many_connections_at_once_exactly_one_survives,
+        of_many_who_register_a_name_at_once_one_has_it,
         users_register_log_in_and_are_shown,
     ]
 }
@@ -75,6 +76,7 @@ also_in! {
         a_spark_client_is_told_the_same_and_its_ack_may_be_what_counts,
         a_second_connection_replaces_the_first_on_any_node_and_nobody_hears_of_it,
         of_many_connections_at_once_exactly_one_survives,
+        of_many_who_register_a_name_at_once_one_has_it,
         users_register_log_in_and_are_shown,
     ]
 }
@@ -405,6 +407,41 @@ async fn who_is_offline_is_sent_what_waits_when_he_comes() {
 }
 
 #[tokio::test]
+async fn a_message_whose_node_was_killed_before_it_was_in_the_inbox_comes_from_the_log() {
+    let (mut first, second, redis) = apart(LITERAL).await;
+    let (mut bob, _) = enter(&second, "bob").await;
+    let (mut ada, _) = enter(&first, "ada").await;
+    say(&mut ada, "bob", "before").await;
+    next(&mut bob, "new_message").await;
+    next(&mut ada, "message_delivered").await;
+    bob.close(1000, "").await;
+    // From here on nothing gets into his inbox: something else stands where its log was.
+    let key = redis.cli(&["--scan", "--pattern", "*$user:bob*"]);
+    let logs: Vec<&str> = key
+        .lines()
+        .filter(|key| redis.cli(&["TYPE", key]) == "stream")
+        .collect();
+    let [log] = logs.as_slice() else {
+        panic!("one log: {key}");
+    };
+    let aside = format!("{log}-aside");
+    assert_eq!(redis.cli(&["RENAME", log, &aside]), "OK");
+    assert_eq!(redis.cli(&["SET", log, "in the way"]), "OK");
+    say(&mut ada, "bob", "lost").await;
+    let sent = next(&mut ada, "message_sent").await;
+    first.kill();
+    assert_eq!(redis.cli(&["RENAME", &aside, log]), "OK");
+    // It was in the log of the conversation and nowhere else.
+    let held = redis.cli(&["XRANGE", log, "-", "+"]);
+    assert!(held.contains("before") && !held.contains("lost"), "{held}");
+    let (mut bob, _) = enter(&second, "bob").await;
+    let heard = next(&mut bob, "new_message").await;
+    assert_eq!(heard["content"], "lost");
+    assert_eq!(heard["messageId"], sent["messageId"]);
+    hears_none_of(&mut bob, &["new_message"]).await;
+}
+
+#[tokio::test]
 async fn a_switch_leaves_what_waited_to_the_history() {
     let node = node(&[LITERAL, &[("chat.deliver_pending", "false")]].concat()).await;
     let (mut bob, _) = enter(&node, "bob").await;
@@ -434,6 +471,30 @@ async fn a_retry_under_the_clients_own_name_is_the_same_message() {
     assert_eq!(next(&mut ada, "message_sent").await, sent);
     assert_eq!(next(&mut bob, "new_message").await["content"], "first");
     hears_none_of(&mut bob, &["new_message"]).await;
+    // All at once, before any is answered.
+    let token = token("ada", 3600);
+    let body = json!({"receiverId": "bob", "content": "x", "clientMessageId": "m-2"});
+    let posts = (0..8).map(|_| request(&node, "POST", "/api/messages", Some(&token), Some(&body)));
+    let answers = futures_util::future::join_all(posts).await;
+    let heard = next(&mut bob, "new_message").await;
+    for (status, sent) in answers {
+        assert_eq!((status, &sent["messageId"]), (201, &heard["messageId"]));
+    }
+    hears_none_of(&mut bob, &["new_message"]).await;
+}
+
+#[tokio::test]
+async fn of_many_who_register_a_name_at_once_one_has_it() {
+    let (first, second, _redis) = two_nodes(REGISTERED).await;
+    let account = json!({"username": "ada", "password": "correct horse"});
+    let registered = (0..6).map(async |at| {
+        let node = if at % 2 == 0 { &first } else { &second };
+        let path = "/api/auth/register";
+        request(node, "POST", path, None, Some(&account)).await.0
+    });
+    let mut answers = futures_util::future::join_all(registered).await;
+    answers.sort_unstable();
+    assert_eq!(answers, [201, 409, 409, 409, 409, 409]);
 }
 
 #[tokio::test]

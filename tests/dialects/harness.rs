@@ -523,6 +523,11 @@ impl Redis {
         }
     }
 
+    /// Runs `redis-cli` on the first server and answers what it prints.
+    pub(crate) fn cli(&self, arguments: &[&str]) -> String {
+        self.servers[0].cli(arguments).trim().to_owned()
+    }
+
     /// Loses everything, as a server does that starts anew without what it had saved, and cuts its
     /// connections.
     pub(crate) fn lose_everything(&self) {

@@ -185,6 +185,10 @@ const ROWS: &[(&[&str], &str)] = &[
         "users_register_log_in_and_are_shown",
     ),
     (
+        &["S4-60", "S4-61"],
+        "of_many_who_register_a_name_at_once_one_has_it",
+    ),
+    (
         &["S4-23", "S4-60"],
         "who_registers_or_guesses_too_often_is_told_when_to_come_again",
     ),
@@ -218,6 +222,10 @@ const ROWS: &[(&[&str], &str)] = &[
     (
         &["S4-34", "S4-35"],
         "who_is_offline_is_sent_what_waits_when_he_comes",
+    ),
+    (
+        &["S4-31", "S4-35"],
+        "a_message_whose_node_was_killed_before_it_was_in_the_inbox_comes_from_the_log",
     ),
     (&["S4-35"], "a_switch_leaves_what_waited_to_the_history"),
     (
@@ -276,6 +284,7 @@ const ALONE: &[&str] = &[
     "messages_over_http_have_the_rate_of_a_users_frames",
     "nobody_registers_or_logs_in_where_users_come_from_their_tokens",
     // Their own nodes.
+    "a_message_whose_node_was_killed_before_it_was_in_the_inbox_comes_from_the_log",
     "what_breaks_a_connection_closes_it_with_1011_and_a_failed_request_does_not",
     "of_several_who_leave_at_once_all_contacts_are_sent_the_list",
     "two_nodes_over_redis_are_one_room_and_one_topic",

@@ -48,6 +48,12 @@ struct Queue {
 impl Queue {
     fn push(&mut self, step: Move) {
         let key = (step.topic.clone(), step.session);
+        if let Some(refused) = self.refused.get(&key)
+            && refused.epoch > step.epoch
+        {
+            // A late word of a connection that has lost the session.
+            return;
+        }
         self.refused.remove(&key);
         match self.newest.get_mut(&key) {
             Some(newest) if newest.epoch > step.epoch => {}
@@ -72,11 +78,17 @@ impl Queue {
         self.under_way = 0;
         for step in batch.into_iter().rev() {
             let key = (step.topic.clone(), step.session);
-            if self.newest.contains_key(&key) {
-                overtaken += 1;
-            } else {
-                self.order.push_front(key.clone());
-                self.newest.insert(key, step);
+            match self.newest.get_mut(&key) {
+                None => {
+                    self.order.push_front(key.clone());
+                    self.newest.insert(key, step);
+                }
+                Some(newest) => {
+                    if newest.epoch < step.epoch {
+                        *newest = step;
+                    }
+                    overtaken += 1;
+                }
             }
         }
         self.finish(overtaken);
@@ -85,7 +97,8 @@ impl Queue {
     /// The store wants nothing of this one now. Whether there is room to keep it.
     fn put_aside(&mut self, step: Move) -> bool {
         let key = (step.topic.clone(), step.session);
-        let is_overtaken = self.newest.contains_key(&key);
+        let newest = self.newest.get(&key);
+        let is_overtaken = newest.is_some_and(|newest| newest.epoch >= step.epoch);
         let has_room = self.refused.len() < REFUSED;
         if has_room && !is_overtaken {
             self.refused.insert(key, step);
@@ -515,6 +528,31 @@ mod tests {
         let batch = roster.queue().take();
         assert_eq!(batch.len(), 1);
         assert_eq!(batch[0].epoch, Epoch(2));
+    }
+
+    #[tokio::test]
+    async fn a_late_word_of_an_older_connection_replaces_no_newer_one() {
+        let (roster, store) = (Roster::default(), Picky::default());
+        let epochs = |roster: &Roster| -> Vec<u64> {
+            let batch = roster.queue().take();
+            roster.queue().finish(batch.len());
+            batch.iter().map(|step| step.epoch.0).collect()
+        };
+        // While the newer one is under way to a store that does not answer.
+        roster.submit(joins("a", 2));
+        let batch = roster.queue().take();
+        roster.submit(joins("a", 1));
+        roster.queue().give_back(batch);
+        assert_eq!(epochs(&roster), [2]);
+        // While it is under way to a store that refuses it, and after that.
+        *store.refuses.lock().unwrap() = Some(topic("bad"));
+        roster.submit(joins("bad", 2));
+        let batch = roster.queue().take();
+        roster.submit(joins("bad", 1));
+        roster.write(&store, Partition::default(), batch).await;
+        roster.submit(joins("bad", 1));
+        roster.try_refused();
+        assert_eq!(epochs(&roster), [2]);
     }
 
     #[tokio::test]
