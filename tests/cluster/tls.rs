@@ -185,6 +185,26 @@ async fn what_is_no_tls_and_a_handshake_that_stalls_are_closed() {
     bystander.is_alive().await;
 }
 
+/// The keys of a TLS handshake are the dearest thing a stranger can ask for.
+#[tokio::test]
+async fn whoever_comes_far_too_fast_is_closed_before_tls_costs_anything() {
+    let node = Secure::start(&[("limits.handshakes_per_address", "5")]).await;
+    let port = node.process.public[0];
+    let silent = (0..100).map(async |_| {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(2), stream.read(&mut [0; 1])).await;
+        // Closed with nothing said, or still waited for.
+        ended.is_ok_and(|read| !matches!(read, Ok(1..)))
+    });
+    let closed = futures_util::future::join_all(silent).await;
+    let closed = closed.iter().filter(|closed| **closed).count();
+    assert!((70..=90).contains(&closed), "{closed} of 100 were closed");
+    until("whoever waits a moment comes in", SOON, || async {
+        node.open("one").await.ok()
+    })
+    .await;
+}
+
 /// A handshake that drips in byte by byte never ends; the deadline is for the whole of it.
 #[tokio::test]
 async fn a_slow_tls_handshake_is_closed_and_honest_ones_come_in() {

@@ -5,7 +5,8 @@ use crate::draft::{Draft, DraftGrants, DraftKey, DraftRoute};
 use crate::layers::Layers;
 use crate::path::Path;
 use crate::settings::{
-    Algorithm, AuthSettings, Grants, Key, Mode, Route, Settings, StoreKind, TlsSettings, Verifier,
+    Algorithm, AuthSettings, Dialect, Grants, Key, Mode, Route, Settings, StoreKind, TlsSettings,
+    Verifier,
 };
 
 /// Turns the draft into settings; `None` when it cannot be. Errors are added to `errors`.
@@ -314,6 +315,15 @@ fn warnings(settings: &Settings) -> Vec<String> {
     let mut warnings = Vec::new();
     if settings.auth.mode == Mode::Off {
         warnings.push("auth.mode is off: everybody may read and publish everything".to_owned());
+    }
+    if settings.auth.mode != Mode::Off {
+        let routes = settings.routes.iter();
+        let open = routes.filter(|route| route.dialect == Dialect::Room && route.auth.is_none());
+        warnings.extend(open.map(|Route { path, .. }| {
+            format!(
+                "{path} asks nobody who he is: set routes.\"{path}\".auth to required, or to off if it is meant so"
+            )
+        }));
     }
     if settings.store.kind() == Some(StoreKind::Memory) {
         warnings.push(

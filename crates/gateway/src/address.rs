@@ -48,7 +48,8 @@ fn walk(peer: IpAddr, lines: &[&str], trusted: &[AddressRange]) -> IpAddr {
     nearest
 }
 
-fn is_trusted(address: IpAddr, trusted: &[AddressRange]) -> bool {
+/// Whether what this peer says about its clients is believed.
+pub(crate) fn is_trusted(address: IpAddr, trusted: &[AddressRange]) -> bool {
     trusted.iter().any(|range| range.contains(address))
 }
 

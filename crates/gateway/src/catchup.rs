@@ -15,6 +15,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use sparkway_dialect::{encode, encode_at};
 use sparkway_hub::{Coverage, PartitionLog};
+use sparkway_metrics::RateScope;
 use sparkway_protocol::{Entry, Event, Gap, GapReason, MessageId, Partition, TopicName};
 use sparkway_session::Input;
 use sparkway_socket::Push;
@@ -190,11 +191,18 @@ impl Attached {
     /// Waits until the outbox has room and the client has acknowledged enough, or the connection
     /// ends.
     pub(crate) async fn wait_for_room(&self) {
+        let mut counted = false;
         loop {
             let room = self.handle.room.notified();
-            let has_room = !self.seat.outbox.is_congested() && self.seat.has_room(1);
+            let may_have_more = self.seat.has_room(1);
+            let has_room = !self.seat.outbox.is_congested() && may_have_more;
             if has_room || self.is_over() {
                 return;
+            }
+            if !may_have_more && !counted {
+                counted = true;
+                let limited = &self.worker.shared.metrics.session.rate_limited;
+                limited.at(RateScope::Unacknowledged).inc();
             }
             room.await;
         }

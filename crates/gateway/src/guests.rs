@@ -18,6 +18,9 @@ use crate::takeovers::Takeovers;
 pub(crate) const RETRY_AFTER_S: u32 = 2;
 /// Most addresses that are told apart; the rest share one account.
 const ADDRESSES: usize = 65_536;
+/// So many times as many connections as handshakes are heard. What comes faster is closed before
+/// its TLS and its head cost anything; what is slower than that is told when to come again.
+const HEARD: u32 = 2;
 /// Least time between two looks through all addresses.
 const SWEEP_MS: u64 = 1000;
 /// The account of those that are not told apart: no client has it for an address.
@@ -42,7 +45,7 @@ pub(crate) struct Guests {
     handshakes_per_address: Option<u32>,
     connections_per_address: Option<u32>,
     connections_per_user: Option<u32>,
-    node: Mutex<Bucket>,
+    node: Mutex<Rates>,
     addresses: Mutex<Addresses>,
     users: Mutex<HashMap<UserId, Present>>,
 }
@@ -79,6 +82,13 @@ struct Addresses {
 #[derive(Debug)]
 struct Account {
     open: u32,
+    rates: Rates,
+}
+
+/// How fast the node, or one address, may come.
+#[derive(Clone, Copy, Debug)]
+struct Rates {
+    arrivals: Bucket,
     handshakes: Bucket,
 }
 
@@ -112,7 +122,7 @@ impl Guests {
             handshakes_per_address: limits.handshakes_per_address,
             connections_per_address: limits.connections_per_address,
             connections_per_user: limits.connections_per_user,
-            node: Mutex::new(Bucket::full(
+            node: Mutex::new(Rates::full(
                 limits.handshakes_per_second.unwrap_or(0),
                 now_ms,
             )),
@@ -125,7 +135,29 @@ impl Guests {
         }
     }
 
-    /// Lets a handshake of `address` begin, and gives it a place for its connection.
+    /// Whether a connection from `address` is heard at all: before its TLS and its head cost
+    /// anything. `address` is the peer's own, so whoever stands for many clients is not asked about.
+    ///
+    /// # Errors
+    /// What is far too fast. There is nothing to answer: nobody speaks HTTP yet.
+    pub(crate) fn hear(&self, address: IpAddr, now_ms: u64) -> Result<(), RateScope> {
+        if let Some(rate) = self.handshakes_per_address {
+            let mut addresses = self.addresses();
+            let (_, account) = self.account(&mut addresses, network_of(address), now_ms);
+            account
+                .rates
+                .arrive(rate, now_ms)
+                .map_err(|()| RateScope::AddressHandshakes)?;
+        }
+        self.handshakes_per_second.map_or(Ok(()), |rate| {
+            self.node()
+                .arrive(rate, now_ms)
+                .map_err(|()| RateScope::Handshakes)
+        })
+    }
+
+    /// Lets a handshake of `address` begin, and gives it a place for its connection. Who is too
+    /// fast or too many by itself uses up nothing of what the node has for all.
     ///
     /// # Errors
     /// It is too fast, or the address has as many connections as it may.
@@ -134,20 +166,16 @@ impl Guests {
         address: IpAddr,
         now_ms: u64,
     ) -> Result<Place, TurnedAway> {
-        if let Some(rate) = self.handshakes_per_second {
-            let mut node = self.node.lock().unwrap_or_else(PoisonError::into_inner);
-            node.take(1000, rate, rate, now_ms)
-                .map_err(|wait_ms| TurnedAway::for_ms(RateScope::Handshakes, wait_ms))?;
-        }
         if self.handshakes_per_address.is_none() && self.connections_per_address.is_none() {
+            self.admit_to_node(now_ms)?;
             return Ok(Place::uncounted());
         }
         let mut addresses = self.addresses();
         let (address, account) = self.account(&mut addresses, network_of(address), now_ms);
         if let Some(rate) = self.handshakes_per_address {
             account
-                .handshakes
-                .take(1000, rate, rate, now_ms)
+                .rates
+                .begin(rate, now_ms)
                 .map_err(|wait_ms| TurnedAway::for_ms(RateScope::AddressHandshakes, wait_ms))?;
         }
         if self
@@ -156,8 +184,17 @@ impl Guests {
         {
             return Err(TurnedAway::for_ms(RateScope::AddressConnections, 0));
         }
+        self.admit_to_node(now_ms)?;
         account.open += 1;
         Ok(Place(Some((Arc::clone(self), address))))
+    }
+
+    fn admit_to_node(&self, now_ms: u64) -> Result<(), TurnedAway> {
+        self.handshakes_per_second.map_or(Ok(()), |rate| {
+            self.node()
+                .begin(rate, now_ms)
+                .map_err(|wait_ms| TurnedAway::for_ms(RateScope::Handshakes, wait_ms))
+        })
     }
 
     /// Whether the user has as many connections as one may, without those that the newcomer
@@ -209,7 +246,7 @@ impl Guests {
         let address = if is_told_apart { address } else { OTHERS };
         let account = addresses.known.entry(address).or_insert_with(|| Account {
             open: 0,
-            handshakes: Bucket::full(rate, now_ms),
+            rates: Rates::full(rate, now_ms),
         });
         (address, account)
     }
@@ -218,6 +255,10 @@ impl Guests {
         self.addresses
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn node(&self) -> MutexGuard<'_, Rates> {
+        self.node.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn users(&self) -> MutexGuard<'_, HashMap<UserId, Present>> {
@@ -233,15 +274,41 @@ impl Addresses {
             return;
         }
         self.swept_ms = now_ms;
-        self.known.retain(|_, account| {
-            let mut bucket = account.handshakes;
-            let is_full = rate == 0
+        self.known
+            .retain(|_, account| account.open > 0 || !account.rates.are_full(rate, now_ms));
+        self.sweep_at = (self.known.len() * 2).clamp(1024, ADDRESSES);
+    }
+}
+
+impl Rates {
+    fn full(rate: u32, now_ms: u64) -> Self {
+        Self {
+            arrivals: Bucket::full(rate.saturating_mul(HEARD), now_ms),
+            handshakes: Bucket::full(rate, now_ms),
+        }
+    }
+
+    fn arrive(&mut self, rate: u32, now_ms: u64) -> Result<(), ()> {
+        let rate = rate.saturating_mul(HEARD);
+        self.arrivals.take(1000, rate, rate, now_ms).map_err(drop)
+    }
+
+    /// # Errors
+    /// In so many milliseconds it may come again.
+    fn begin(&mut self, rate: u32, now_ms: u64) -> Result<(), u64> {
+        self.handshakes.take(1000, rate, rate, now_ms)
+    }
+
+    /// Whether it says nothing that a new one would not say.
+    fn are_full(mut self, rate: u32, now_ms: u64) -> bool {
+        let arriving = rate.saturating_mul(HEARD);
+        let is_full = |bucket: &mut Bucket, rate: u32| {
+            rate == 0
                 || bucket
                     .take(u64::from(rate) * 1000, rate, rate, now_ms)
-                    .is_ok();
-            account.open > 0 || !is_full
-        });
-        self.sweep_at = (self.known.len() * 2).clamp(1024, ADDRESSES);
+                    .is_ok()
+        };
+        is_full(&mut self.handshakes, rate) && is_full(&mut self.arrivals, arriving)
     }
 }
 
@@ -380,15 +447,53 @@ mod tests {
         let from = |address: &str, now_ms| guests.admit(ip(address), now_ms).map(drop);
         from("192.0.2.1", 0).unwrap();
         from("192.0.2.1", 0).unwrap();
-        let refused = from("192.0.2.1", 0).unwrap_err();
-        assert_eq!(refused.scope, RateScope::AddressHandshakes);
-        // The three of the node are used up.
+        for _ in 0..5 {
+            let refused = from("192.0.2.1", 0).unwrap_err();
+            assert_eq!(refused.scope, RateScope::AddressHandshakes);
+        }
+        // It took two of the node's three, however often it came.
+        from("192.0.2.3", 0).unwrap();
         let refused = from("192.0.2.2", 0).unwrap_err();
         assert_eq!(refused.scope, RateScope::Handshakes);
         let response = refused.response();
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
         from("192.0.2.2", 1000).unwrap();
+    }
+
+    #[test]
+    fn twice_the_rate_is_answered_and_the_rest_is_not_heard() {
+        let guests = guests(|limits| {
+            limits.handshakes_per_address = Some(2);
+            limits.handshakes_per_second = Some(5);
+        });
+        let heard = |address: &str, now_ms| {
+            let tries = (0..20).map(|_| guests.hear(ip(address), now_ms));
+            tries.filter(Result::is_ok).count()
+        };
+        assert_eq!(heard("192.0.2.1", 0), 4);
+        assert_eq!(
+            guests.hear(ip("192.0.2.1"), 0),
+            Err(RateScope::AddressHandshakes)
+        );
+        // Whoever is not heard uses up nothing of what the node has for all.
+        assert_eq!(heard("192.0.2.2", 0), 4);
+        assert_eq!(heard("192.0.2.3", 0), 2);
+        assert_eq!(guests.hear(ip("192.0.2.4"), 0), Err(RateScope::Handshakes));
+        assert_eq!(heard("192.0.2.1", 1000), 4);
+        // To be heard is not to be admitted.
+        guests.admit(ip("192.0.2.1"), 1000).unwrap();
+        guests.admit(ip("192.0.2.1"), 1000).unwrap();
+        guests.admit(ip("192.0.2.1"), 1000).unwrap_err();
+    }
+
+    #[test]
+    fn without_rates_everybody_is_heard() {
+        let guests = guests(|limits| limits.connections_per_address = Some(1));
+        for _ in 0..1000 {
+            guests.hear(ip("192.0.2.1"), 0).unwrap();
+        }
+        assert!(guests.addresses().known.is_empty());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What becomes of an HTTP request on the public listener: which dialect, who may come in.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -55,6 +56,17 @@ pub(crate) struct PublicRoutes {
 
 impl Routes for PublicRoutes {
     type Accepted = Accepted;
+
+    /// A trusted proxy stands for many clients: those are told apart once their heads are read.
+    fn admit(&self, peer: SocketAddr) -> bool {
+        let shared = &self.worker.shared;
+        let peer = peer.ip().to_canonical();
+        if address::is_trusted(peer, &shared.settings.server.trusted_proxies) {
+            return true;
+        }
+        let heard = shared.guests.hear(peer, shared.clock.mono_ms());
+        heard.map_err(|scope| self.count_limited(scope)).is_ok()
+    }
 
     fn route(&self, head: &RequestHead<'_>) -> Decision<Accepted> {
         let shared = &self.worker.shared;
@@ -168,6 +180,7 @@ impl Routes for PublicRoutes {
                 self.count_limited(RateScope::SlowHandshakes);
                 HandshakeResult::Timeout
             }
+            AcceptEvent::TooLate => HandshakeResult::Timeout,
             AcceptEvent::TlsFailed | AcceptEvent::HttpFailed => HandshakeResult::Protocol,
         };
         self.worker

@@ -1,6 +1,7 @@
 //! `sparkway health`: one question to the internal listener, without any other tool in the image.
 
 use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -22,7 +23,13 @@ pub(crate) struct HealthArgs {
     #[arg(long)]
     pub(crate) ready: bool,
     /// Internal listener of the node, HOST:PORT
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9000")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        // The node's own variable: a container that moves its listener moves its check along.
+        env = "SPARKWAY__INTERNAL__LISTEN",
+        default_value = "127.0.0.1:9000"
+    )]
     pub(crate) address: String,
     /// Deadline of the whole question
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
@@ -43,17 +50,28 @@ pub(crate) fn run(args: &HealthArgs) -> Outcome {
         body: "",
         answer_bytes_max: ANSWER_BYTES_MAX,
     };
-    let (status, body) = ask(&Place::at(&args.address), &question, until)?;
+    let address = reachable(&args.address);
+    let (status, body) = ask(&Place::at(&address), &question, until)?;
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{}", body.trim_end());
     if status == 200 {
         Ok(Exit::Ok)
     } else {
-        Err(Failure::failed(format!(
-            "{}{path} answers {status}",
-            args.address
-        )))
+        Err(Failure::failed(format!("{address}{path} answers {status}")))
     }
+}
+
+/// A node that listens on all addresses is asked on this machine's own.
+fn reachable(listen: &str) -> String {
+    let Ok(mut address) = listen.parse::<SocketAddr>() else {
+        return listen.to_owned();
+    };
+    match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address.to_string()
 }
 
 #[cfg(test)]
@@ -96,6 +114,14 @@ mod tests {
         assert_eq!(unready.unwrap_err().exit, Exit::Failed);
         assert_eq!(answered("", 100).unwrap_err().exit, Exit::Timeout);
         assert_eq!(answered("nonsense", 5000).unwrap_err().exit, Exit::Failed);
+    }
+
+    #[test]
+    fn listener_on_all_addresses_is_asked_on_this_machine() {
+        assert_eq!(reachable("0.0.0.0:9000"), "127.0.0.1:9000");
+        assert_eq!(reachable("[::]:9100"), "[::1]:9100");
+        assert_eq!(reachable("192.0.2.1:9000"), "192.0.2.1:9000");
+        assert_eq!(reachable("node:9000"), "node:9000");
     }
 
     #[test]

@@ -406,6 +406,7 @@ const ROWS: &[(&str, &[&str])] = &[
         "B98",
         &[
             "crates/store/tests/redis_checks/settings.rs::password_is_used_and_shown_nowhere",
+            "crates/store/tests/redis_checks/settings.rs::user_with_few_rights_reaches_nothing_else_and_is_enough",
             "crates/store/tests/redis_checks/tls.rs::tls_carries_commands_and_feeds_and_checks_the_server",
             "secrets::planted_secrets_are_in_no_log_metric_answer_or_error",
             "secrets::configuration_is_shown_and_refused_without_its_secrets",

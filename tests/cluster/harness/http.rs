@@ -62,16 +62,23 @@ async fn try_ask(port: u16, request: &[u8]) -> Option<String> {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let status = text.split_whitespace().nth(1)?.parse().ok()?;
-        let (head, _) = text.split_once("\r\n\r\n")?;
+        let (head, body) = text.split_once("\r\n\r\n")?;
         Some(Self {
             status,
             head: head.to_owned(),
+            body: body.to_owned(),
         })
+    }
+
+    /// Everything that was said.
+    pub(crate) fn whole(&self) -> String {
+        format!("{}\n{}\n", self.head, self.body)
     }
 
     /// A header's value.

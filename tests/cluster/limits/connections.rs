@@ -185,6 +185,40 @@ async fn handshakes_have_a_rate_per_node_and_per_address() {
     assert!(limited(node, "address_handshakes").await > 0);
 }
 
+/// What becomes of handshakes that come all at once.
+async fn all_at_once(port: u16, count: usize) -> Vec<Option<u16>> {
+    let tries = (0..count).map(async |_| ask(port, UPGRADE).await.map(|answer| answer.status));
+    futures_util::future::join_all(tries).await
+}
+
+#[tokio::test]
+async fn twice_the_rate_of_handshakes_is_answered_and_the_rest_is_closed_unread() {
+    let cluster = Cluster::memory(&[("limits.handshakes_per_address", "5")]).await;
+    let node = &cluster.processes[0];
+    let answers = all_at_once(cluster.port(), 200).await;
+    let of = |status| answers.iter().filter(|answer| **answer == status).count();
+    // Five and as many per second while they came.
+    assert!((5..=30).contains(&of(Some(101))), "{answers:?}");
+    assert!((1..=30).contains(&of(Some(429))), "{answers:?}");
+    assert_eq!(of(Some(101)) + of(Some(429)) + of(None), 200, "{answers:?}");
+    assert!(of(None) >= 140, "{answers:?}");
+    let counted = limited(node, "address_handshakes").await as usize;
+    assert_eq!(counted, of(Some(429)) + of(None));
+    until("whoever waits a moment comes in", SOON, async || {
+        let answer = ask(cluster.port(), UPGRADE).await?;
+        (answer.status == 101).then_some(())
+    })
+    .await;
+    // A proxy stands for many: those behind it are told apart by their heads, and all answered.
+    let settings = [
+        ("limits.handshakes_per_address", "5"),
+        ("server.trusted_proxies", "127.0.0.1"),
+    ];
+    let cluster = Cluster::memory(&settings).await;
+    let answers = all_at_once(cluster.port(), 100).await;
+    assert!(!answers.contains(&None), "{answers:?}");
+}
+
 #[tokio::test]
 async fn the_deadline_of_handshakes_is_the_configured_one() {
     let cluster = Cluster::memory(&[("limits.handshake_timeout", "300ms")]).await;
@@ -200,6 +234,8 @@ async fn the_deadline_of_handshakes_is_the_configured_one() {
     let lasted = began.elapsed();
     assert!(lasted >= Duration::from_millis(250), "{lasted:?}");
     assert!(lasted < Duration::from_secs(4), "{lasted:?}");
+    let series = "sparkway_handshakes_total{result=\"timeout\"}";
+    assert_eq!(cluster.processes[0].metric(series).await, 1);
 }
 
 /// Thousands that begin a handshake and never end it take up all places there are for those that

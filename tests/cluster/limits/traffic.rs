@@ -143,4 +143,7 @@ async fn delivery_pauses_at_max_unacked_and_goes_on_where_it_stopped() {
         again.wire.send(&ack).await.unwrap();
         assert_eq!(again.messages(3).await.len(), 3);
     }
+    // Each pause is counted, where the reader is.
+    let node = &cluster.processes[0];
+    assert!(limited(node, "unacknowledged").await >= 2);
 }

@@ -529,14 +529,41 @@ fn what_show_prints_is_a_file_that_loads_to_the_same() {
 fn short_history_and_memory_store_are_warned_about() {
     let found = loaded(&sources(
         &[],
-        &["topics.history_age=1s", "namespaces.a.history_age=2s"],
+        &[
+            "routes./ws=spark",
+            "topics.history_age=1s",
+            "namespaces.a.history_age=2s",
+        ],
     ));
     assert_eq!(found.warnings.len(), 2, "{:?}", found.warnings);
     let found = loaded(&sources(
         &[],
-        &["store.url=redis://h", "namespaces.a.history_age=2s"],
+        &[
+            "routes./ws=spark",
+            "store.url=redis://h",
+            "namespaces.a.history_age=2s",
+        ],
     ));
     assert_eq!(found.warnings.len(), 1, "{:?}", found.warnings);
+}
+
+#[test]
+fn rooms_that_ask_nobody_are_warned_about_until_somebody_decides() {
+    let warned = |options: &[&str]| {
+        let found = loaded(&sources(&[], options));
+        let about = |text: &&String| text.contains("asks nobody");
+        found.warnings.iter().filter(about).count()
+    };
+    assert_eq!(warned(&[]), 1, "a default route is open");
+    assert_eq!(warned(&["routes./ws/room/{room}=room"]), 1);
+    assert_eq!(warned(&["routes./ws=spark"]), 0);
+    for decided in ["off", "required"] {
+        let auth = format!("routes./ws/room/{{room}}.auth={decided}");
+        assert_eq!(warned(&["routes./ws/room/{room}=room", &auth]), 0, "{auth}");
+    }
+    let off = loaded(&sources(&[("SPARKWAY__AUTH__MODE", "off")], &[]));
+    let about = |text: &String| text.contains("asks nobody");
+    assert!(!off.warnings.iter().any(about), "everything is open then");
 }
 
 #[test]

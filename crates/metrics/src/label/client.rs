@@ -231,6 +231,8 @@ labels! {
         Handshakes = "handshakes",
         /// Publishes in flight of one connection.
         Publishes = "publishes",
+        /// Messages of one connection that are not acknowledged: its delivery paused.
+        Unacknowledged = "unacknowledged",
         /// Takeovers of one session.
         Takeovers = "takeovers",
         /// Calls of the HTTP API.

@@ -5,7 +5,10 @@ use std::{
     future::{Future, poll_fn},
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Poll,
     time::Duration,
 };
@@ -61,6 +64,7 @@ pub(super) async fn serve<R: Routes>(
         secure: matches!(stream, Stream::Tls(_)),
         body_bytes: settings.body_bytes,
         body_deadline: settings.handshake_deadline,
+        asked: AtomicBool::new(false),
         upgraded: Mutex::new(None),
         streaming: Arc::clone(&streaming),
     };
@@ -113,6 +117,14 @@ pub(super) async fn serve<R: Routes>(
             since: Instant::now().into_std(),
         }),
         (Some(Ok(())), None) => {
+            linger(stream).await;
+            None
+        }
+        (Some(Err(error)), _) if error.is_timeout() => {
+            // A client that was answered and asks for nothing more does nothing wrong.
+            if !parts.service.asked.load(Ordering::Relaxed) {
+                routes.observe(AcceptEvent::TooLate);
+            }
             linger(stream).await;
             None
         }
@@ -170,6 +182,8 @@ struct Requests<R: Routes> {
     secure: bool,
     body_bytes: usize,
     body_deadline: Duration,
+    /// Whether there was a request.
+    asked: AtomicBool,
     /// Set by the request that was answered with 101.
     upgraded: Mutex<Option<R::Accepted>>,
     /// Set by the request that is answered with a stream.
@@ -187,6 +201,7 @@ impl<R: Routes> Service<Request<Incoming>> for Requests<R> {
     type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Answer {
+        self.asked.store(true, Ordering::Relaxed);
         let routes = Arc::clone(&self.routes);
         let decided = self.decide(&request);
         if request.body().is_end_stream() {

@@ -173,12 +173,14 @@ pub enum AcceptEvent {
     NoDescriptor,
     /// Too many connections were not upgraded yet, and this one was the oldest.
     GaveWay,
-    /// The TLS handshake failed or took too long.
+    /// The TLS handshake failed.
     TlsFailed,
+    /// The TLS handshake, or the head of the first request, was not there at the deadline.
+    TooLate,
     /// A request was answered with this status, 101 included.
     Answered(StatusCode),
-    /// The HTTP connection ended with an error: no HTTP, a head that is too large or late, or a
-    /// peer that left.
+    /// The HTTP connection ended with an error: no HTTP, a head that is too large, or a peer that
+    /// left.
     HttpFailed,
 }
 
@@ -317,11 +319,17 @@ impl<R: Routes, P: Spawn> Acceptor<R, P> {
             None => Stream::Tcp(tcp),
             Some(tls) => {
                 let handshake = Box::pin(tls.acceptor().accept(tcp));
-                let Ok(Ok(tls)) = timeout(self.settings.handshake_deadline, handshake).await else {
-                    self.routes.observe(AcceptEvent::TlsFailed);
-                    return None;
-                };
-                Stream::Tls(Box::new(tls))
+                match timeout(self.settings.handshake_deadline, handshake).await {
+                    Ok(Ok(tls)) => Stream::Tls(Box::new(tls)),
+                    Ok(Err(_)) => {
+                        self.routes.observe(AcceptEvent::TlsFailed);
+                        return None;
+                    }
+                    Err(_) => {
+                        self.routes.observe(AcceptEvent::TooLate);
+                        return None;
+                    }
+                }
             }
         };
         let upgraded = http1::serve(&self.settings, &self.routes, (stream, peer), shutdown).await;

@@ -9,6 +9,7 @@ use sparkway_store::{Store, StoreError};
 
 use crate::redis_support::fixture::settings;
 use crate::redis_support::reader::{Reader, ids, log, message, publish, topic};
+use crate::redis_support::rights;
 use crate::redis_support::server::Server;
 
 fn with_partitions(server: &Server, count: u8) -> RedisSettings {
@@ -69,6 +70,48 @@ async fn two_prefixes_on_one_server_do_not_hear_each_other() {
     reader.reach(here).await;
     assert_eq!(ids(&reader.entries), [here]);
     assert_eq!(ids(&log(&*one, &room).await), [here]);
+}
+
+/// The whole conformance suite runs as this user, on one server and on a cluster. What it is denied
+/// is shown here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn user_with_few_rights_reaches_nothing_else_and_is_enough() {
+    let options = rights::options();
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let server = Server::start(&options);
+    let url = rights::as_user(&server.url());
+    let store = Arc::new(RedisStore::connect(settings(&url)).await.unwrap());
+    let room = topic("room:1");
+    let mut reader = Reader::of(store.clone(), std::slice::from_ref(&room)).await;
+    let id = publish(&*store, message(&room, "x")).await;
+    reader.reach(id).await;
+    for words in [
+        &["GET", "others"][..],
+        &["SET", "others", "1"],
+        &["EVAL", "return redis.call('GET', 'others')", "0"],
+        &["PUBLISH", "others", "1"],
+        &["CONFIG", "SET", "maxmemory", "1"],
+        &["KEYS", "*"],
+        &["FLUSHALL"],
+        &["ACL", "LIST"],
+        &["CLIENT", "KILL", "TYPE", "pubsub"],
+        &["SHUTDOWN"],
+    ] {
+        let login = ["--user", "sparkway", "--pass", "WORD"];
+        let answer = server.cli(&[&login, words].concat());
+        assert!(
+            ["NOPERM", "ACL failure", "can't access"]
+                .iter()
+                .any(|denial| answer.contains(denial)),
+            "{words:?}: {answer}"
+        );
+    }
+    // The wrong one is refused with its reason, and is shown nowhere.
+    let mut wrong = settings(&url.replace("WORD", "falsch"));
+    wrong.command_deadline = Duration::from_millis(300);
+    let refused = RedisStore::connect(wrong).await.unwrap_err();
+    let said = format!("{refused:?} {refused}");
+    assert!(!said.contains("falsch"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use super::rights;
 use super::server::{Server, pause};
 
 /// How long a cluster may take to agree.
@@ -18,7 +19,8 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts `masters` masters with a share of the slots each, and as many replicas of the first.
     pub(crate) fn start(masters: usize, replicas: usize) -> Self {
-        let options = [
+        let rights = rights::options();
+        let mut options = vec![
             "--cluster-enabled",
             "yes",
             "--cluster-node-timeout",
@@ -28,6 +30,7 @@ impl Cluster {
             "--repl-diskless-sync-delay",
             "0",
         ];
+        options.extend(rights.iter().map(String::as_str));
         let nodes = (0..masters + replicas).map(|_| Server::start(&options));
         let cluster = Self {
             nodes: nodes.collect(),

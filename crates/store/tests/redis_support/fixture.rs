@@ -8,6 +8,7 @@ use sparkway_store::redis::{RedisSettings, RedisStore};
 use sparkway_store::{BoxFuture, Store};
 
 use super::cluster::Cluster;
+use super::rights;
 use super::server::Server;
 
 /// How long digests are remembered at least in these tests.
@@ -21,7 +22,7 @@ pub(crate) fn settings(url: &str) -> RedisSettings {
     }
 }
 
-/// One server, laid out with one partition.
+/// One server, laid out with one partition, for the user with few rights.
 pub(crate) struct OneRedis {
     server: Mutex<Server>,
     stores: Mutex<Vec<Arc<RedisStore>>>,
@@ -30,9 +31,11 @@ pub(crate) struct OneRedis {
 
 impl OneRedis {
     pub(crate) fn start() -> Self {
-        let server = Server::start(&[]);
+        let rights = rights::options();
+        let rights: Vec<&str> = rights.iter().map(String::as_str).collect();
+        let server = Server::start(&rights);
         Self {
-            url: server.url(),
+            url: rights::as_user(&server.url()),
             server: Mutex::new(server),
             stores: Mutex::default(),
         }
@@ -99,7 +102,7 @@ impl OnCluster {
     pub(crate) fn start() -> Self {
         let cluster = Cluster::shared();
         Self {
-            url: cluster.url(),
+            url: rights::as_user(&cluster.url()),
             prefix: format!("sw{:016x}", rand::random::<u64>()),
             _cluster: cluster,
         }
@@ -142,7 +145,7 @@ impl OwnCluster {
     pub(crate) fn start() -> Self {
         let cluster = Cluster::start(3, 0);
         Self {
-            url: cluster.url(),
+            url: rights::as_user(&cluster.url()),
             cluster: Mutex::new(cluster),
             stores: Mutex::default(),
         }

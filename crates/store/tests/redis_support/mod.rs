@@ -5,5 +5,6 @@
 pub(crate) mod cluster;
 pub(crate) mod fixture;
 pub(crate) mod reader;
+pub(crate) mod rights;
 pub(crate) mod sentinel;
 pub(crate) mod server;

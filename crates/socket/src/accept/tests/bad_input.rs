@@ -40,7 +40,7 @@ async fn silent_and_slow_requests_are_closed_at_the_deadline() {
         .seen(|events| {
             events
                 .iter()
-                .filter(|e| **e == AcceptEvent::HttpFailed)
+                .filter(|e| **e == AcceptEvent::TooLate)
                 .count()
                 == 3
         })
@@ -55,6 +55,9 @@ async fn idle_connection_after_an_answer_is_closed_at_the_deadline() {
         .await
         .unwrap();
     assert!(read_all(&mut tcp).await.starts_with("HTTP/1.1 200"));
+    // It was answered, so it was not late.
+    let events = server.node.events.borrow();
+    assert!(!events.contains(&AcceptEvent::TooLate), "{events:?}");
 }
 
 #[tokio::test]

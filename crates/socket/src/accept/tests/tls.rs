@@ -176,6 +176,21 @@ async fn client_that_only_speaks_an_older_version_is_refused() {
 }
 
 #[tokio::test]
+async fn what_is_no_tls_is_told_apart_from_what_is_late() {
+    let server = Server::with(
+        AcceptSettings::default(),
+        Node::default(),
+        Some(Arc::new(load("first"))),
+    );
+    let mut tcp = server.connect().await;
+    tcp.write_all(upgrade("").as_bytes()).await.unwrap();
+    read_all(&mut tcp).await;
+    server
+        .seen(|events| events.contains(&AcceptEvent::TlsFailed))
+        .await;
+}
+
+#[tokio::test]
 async fn tls_handshake_that_stalls_is_closed_at_the_deadline() {
     let settings = AcceptSettings {
         handshake_deadline: Duration::from_millis(50),
@@ -188,6 +203,6 @@ async fn tls_handshake_that_stalls_is_closed_at_the_deadline() {
         .unwrap();
     assert_eq!(read_all(&mut tcp).await, "");
     server
-        .seen(|events| events.contains(&AcceptEvent::TlsFailed))
+        .seen(|events| events.contains(&AcceptEvent::TooLate))
         .await;
 }
