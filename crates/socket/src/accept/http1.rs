@@ -108,31 +108,30 @@ pub(super) async fn serve<R: Routes>(
         .upgraded
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner);
-    match (ended, accepted) {
-        (Some(Ok(())), Some(accepted)) => Some(Upgraded {
+    if let (Some(Ok(())), Some(accepted)) = (&ended, accepted) {
+        return Some(Upgraded {
             accepted,
             stream,
             read_ahead: joined(parts.read_buf, held),
             peer,
             since: Instant::now().into_std(),
-        }),
-        (Some(Ok(())), None) => {
-            linger(stream).await;
-            None
-        }
-        (Some(Err(error)), _) if error.is_timeout() => {
-            // A client that was answered and asks for nothing more does nothing wrong.
-            if !parts.service.asked.load(Ordering::Relaxed) {
-                routes.observe(AcceptEvent::TooLate);
-            }
-            linger(stream).await;
-            None
-        }
-        (Some(Err(_)) | None, _) => {
-            routes.observe(AcceptEvent::HttpFailed);
-            linger(stream).await;
-            None
-        }
+        });
+    }
+    let asked = parts.service.asked.load(Ordering::Relaxed);
+    if let Some(event) = failure_of(ended, asked) {
+        routes.observe(event);
+    }
+    linger(stream).await;
+    None
+}
+
+/// What went wrong on a connection that ended, if anything did; `asked`: there was a request.
+fn failure_of(ended: Option<hyper::Result<()>>, asked: bool) -> Option<AcceptEvent> {
+    match ended {
+        Some(Ok(())) => None,
+        // A client that was answered and asks for nothing more does nothing wrong.
+        Some(Err(error)) if error.is_timeout() => (!asked).then_some(AcceptEvent::TooLate),
+        Some(Err(_)) | None => Some(AcceptEvent::HttpFailed),
     }
 }
 

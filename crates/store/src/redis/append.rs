@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::backend::Backend;
 use super::link::Live;
-use super::reply::{bytes_of, id_of, list_of, number_of, only};
+use super::reply::{bytes_of, id_of, list_of, number_of, only, text_of};
 use super::router::{Lane, Repeat};
 use super::{codec, fault, scripts};
 use crate::planted::Defect;
@@ -102,6 +102,17 @@ impl Held {
     }
 }
 
+/// What one call of the script goes by.
+#[derive(Clone, Copy)]
+struct How {
+    /// The older of the two time buckets that it may write to.
+    base: u64,
+    /// The bucket whose expiry was set lately.
+    expiring: u64,
+    /// Whether what another process may have lost is to be a hole now.
+    settled: bool,
+}
+
 impl<'a> Batch<'a> {
     fn new(partition: Partition, messages: &'a [Append], elsewhere: &Elsewhere) -> Self {
         let mut topics: Vec<(&TopicName, Retention)> = Vec::new();
@@ -133,7 +144,8 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn command(&self, backend: &Backend, live: &Live, base: u64, expiring: u64) -> Cmd {
+    fn command(&self, backend: &Backend, live: &Live, how: How) -> Cmd {
+        let How { base, expiring, .. } = how;
         let (keys, partition) = (&backend.keys, self.partition);
         let mut names = vec![
             keys.clock(partition),
@@ -165,7 +177,8 @@ impl<'a> Batch<'a> {
         .arg(expiring)
         .arg(backend.publish_word())
         .arg(self.topics.len())
-        .arg(self.fences.len());
+        .arg(self.fences.len())
+        .arg(u8::from(how.settled));
         for (topic, retention) in &self.topics {
             call.arg(keys.channel(partition, topic))
                 .arg(retention.entries.max(1))
@@ -263,12 +276,18 @@ impl Backend {
         batch: &Batch<'_>,
     ) -> Result<(Arc<Live>, Vec<Value>), StoreError> {
         let buckets = self.buckets(batch.partition);
+        let mut settled = !self.may_inherit();
         loop {
             let expiring = buckets.expiring();
             let build = |live: &Live| {
                 let mut pipeline = Pipeline::with_capacity(1);
                 let base = buckets.base(self.bucket_ms);
-                pipeline.add_command(batch.command(self, live, base, expiring));
+                let how = How {
+                    base,
+                    expiring,
+                    settled,
+                };
+                pipeline.add_command(batch.command(self, live, how));
                 pipeline
             };
             let slot = self.slot(batch.partition);
@@ -282,9 +301,18 @@ impl Backend {
             let time = answers.get(1).and_then(number_of);
             let time = time.ok_or(StoreError::Corrupt("append without a time"))?;
             buckets.learn(time);
-            if answers.first().and_then(bytes_of) == Some(b"ok") {
-                buckets.written(time, self.bucket_ms);
-                return Ok((live, rest));
+            match answers.first().and_then(bytes_of) {
+                Some(b"ok") => {
+                    buckets.written(time, self.bucket_ms);
+                    return Ok((live, rest));
+                }
+                Some(b"unsettled") => {
+                    if let Some(former) = rest.first().and_then(text_of) {
+                        self.inherit(batch.partition, former, &live.run_id).await?;
+                    }
+                    settled = true;
+                }
+                _ => {}
             }
         }
     }

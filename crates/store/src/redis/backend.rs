@@ -12,6 +12,7 @@ use super::keys::{self, Keys};
 use super::link::Live;
 use super::reply::only;
 use super::router::{Lane, Repeat, Router};
+use super::scripts;
 use crate::StoreError;
 use crate::planted::Defect;
 
@@ -127,6 +128,41 @@ impl Backend {
         } else {
             "PUBLISH"
         }
+    }
+
+    /// Whether another process may hold a partition without having lost anything: where slots move.
+    pub(super) const fn may_inherit(&self) -> bool {
+        self.router.is_cluster()
+    }
+
+    /// Finds out whether `heir` got the partition whole from `former`, and notes it: then there is
+    /// no hole. See [`super::handover`].
+    ///
+    /// # Errors
+    /// [`StoreError`]: not noted; safe to repeat.
+    pub(super) async fn inherit(
+        &self,
+        partition: Partition,
+        former: &str,
+        heir: &str,
+    ) -> Result<(), StoreError> {
+        let slot = self.slot(partition);
+        if !self.router.was_moved(slot, former, heir).await {
+            return Ok(());
+        }
+        tracing::info!(partition = partition.get(), "a slot moved, nothing is lost");
+        let key = [self.keys.generation(partition)];
+        let build = |live: &Live| {
+            let mut pipeline = redis::Pipeline::with_capacity(1);
+            let mut call = scripts::INHERIT.call(&key);
+            // On any other process it changes nothing.
+            let run_id = if *live.run_id == *heir { heir } else { former };
+            call.arg(former).arg(run_id);
+            pipeline.add_command(call);
+            pipeline
+        };
+        let called = self.router.call(Lane::Quick, slot, Repeat::Safe, build);
+        called.await.map(drop)
     }
 
     /// Runs one repeatable command in a partition.

@@ -6,7 +6,9 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::dial::Dialer;
+use super::link::run_id_of;
 use super::resp::Value;
+use super::subscriber::is_master;
 use super::url::Address;
 use super::wire::{Login, Wire};
 use crate::StoreError;
@@ -24,6 +26,14 @@ pub(super) struct SlotMap {
 }
 
 impl SlotMap {
+    /// A map of these ranges.
+    #[cfg(test)]
+    pub(super) fn of(ranges: impl IntoIterator<Item = (u16, u16, Address)>) -> Self {
+        Self {
+            ranges: ranges.into_iter().collect(),
+        }
+    }
+
     /// The master of a slot.
     pub(super) fn master(&self, slot: u16) -> Option<&Address> {
         let serves = |range: &&(u16, u16, Address)| (range.0..=range.1).contains(&slot);
@@ -64,33 +74,78 @@ impl SlotMap {
     }
 }
 
-/// Asks nodes at once and takes the newest view among the answers: a node that was cut off from
-/// the others answers too.
-pub(super) async fn ask_slots(dialer: &Dialer, nodes: &[&Address]) -> Option<SlotMap> {
-    let asked = nodes.iter().take(ASKED_MAX).map(|node| ask(dialer, node));
-    let answers = join_all(asked).await.into_iter().flatten();
-    answers.max_by_key(|(age, _)| *age).map(|(_, map)| map)
+/// What one node of a cluster says of the cluster and of itself.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    /// Where it was asked.
+    pub(super) node: Address,
+    /// Names its process.
+    pub(super) run_id: Box<str>,
+    /// Whether the cluster works, and its epoch.
+    pub(super) age: Age,
+    /// Who serves what.
+    pub(super) map: SlotMap,
+    /// Whether it is a master. Asked last: a master that loses its slots to its replica becomes
+    /// one at once.
+    pub(super) is_master: bool,
+}
+
+impl View {
+    /// Whether the node may be believed in what it says of itself: it is a master of slots in a
+    /// cluster that works.
+    pub(super) fn is_of_master(&self) -> bool {
+        self.is_master && self.age.0 && self.map.has(&self.node)
+    }
 }
 
 /// How much a view is worth: whether the cluster works in it, and its epoch.
-type Age = (bool, u64);
+pub(super) type Age = (bool, u64);
 
-async fn ask(dialer: &Dialer, node: &Address) -> Option<(Age, SlotMap)> {
-    let asked = async {
-        let mut wire = Wire::connect(dialer, node, Login::NoDatabase).await?;
-        let age = wire.ask(&[b"CLUSTER", b"INFO"], |info| {
-            age_in(std::str::from_utf8(info.text()?).ok()?)
-        });
-        let age = age.await?;
-        let slots: [&[u8]; 2] = [b"CLUSTER", b"SLOTS"];
-        let map = wire.ask(&slots, |answer| SlotMap::read(answer, node));
-        Ok::<_, StoreError>(age.zip(map.await?))
-    };
-    if let Ok(Ok(Some(found))) = timeout(ASK_DEADLINE, asked).await {
-        return Some(found);
+/// Asks nodes at once; who does not answer in time is left out.
+pub(super) async fn ask_all(dialer: &Dialer, nodes: &[&Address]) -> Vec<View> {
+    let asked = nodes.iter().take(ASKED_MAX).map(|node| ask(dialer, node));
+    join_all(asked).await.into_iter().flatten().collect()
+}
+
+/// The newest view among some: a node that was cut off from the others answers too.
+pub(super) fn newest(views: &[View]) -> Option<SlotMap> {
+    let newest = views.iter().max_by_key(|view| view.age);
+    newest.map(|view| view.map.clone())
+}
+
+/// Asks one node.
+pub(super) async fn ask(dialer: &Dialer, node: &Address) -> Option<View> {
+    if let Ok(Ok(Some(view))) = timeout(ASK_DEADLINE, question(dialer, node)).await {
+        return Some(view);
     }
     tracing::debug!(%node, "cluster node does not tell its slots");
     None
+}
+
+async fn question(dialer: &Dialer, node: &Address) -> Result<Option<View>, StoreError> {
+    let mut wire = Wire::connect(dialer, node, Login::NoDatabase).await?;
+    let run_id = wire.ask(&[b"INFO", b"server"], |info| run_id_of(info.text()?));
+    let run_id = run_id.await?;
+    let age = wire.ask(&[b"CLUSTER", b"INFO"], |info| {
+        age_in(std::str::from_utf8(info.text()?).ok()?)
+    });
+    let age = age.await?;
+    let slots: [&[u8]; 2] = [b"CLUSTER", b"SLOTS"];
+    let map = wire.ask(&slots, |answer| SlotMap::read(answer, node));
+    let map = map.await?;
+    let role = wire.ask(&[b"ROLE"], |role| Some(is_master(role)));
+    let is_master = role.await? == Some(true);
+    let view = |run_id, age, map| View {
+        node: node.clone(),
+        run_id,
+        age,
+        map,
+        is_master,
+    };
+    Ok(run_id
+        .zip(age)
+        .zip(map)
+        .map(|((run_id, age), map)| view(run_id, age, map)))
 }
 
 fn age_in(info: &str) -> Option<Age> {

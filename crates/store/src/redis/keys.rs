@@ -43,6 +43,11 @@ const TAGS: [&str; Partition::MAX_COUNT] = [
 /// How many hash slots a Redis Cluster has.
 pub(super) const SLOTS: u16 = 16_384;
 
+/// The slots of all partitions that there can be.
+pub(super) fn slots() -> [u16; Partition::MAX_COUNT] {
+    TAGS.map(slot)
+}
+
 /// Builds keys under one prefix.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {

@@ -26,6 +26,7 @@ mod fault;
 mod feed;
 mod fields;
 mod following;
+mod handover;
 mod keys;
 mod layout;
 mod lease;
@@ -100,6 +101,10 @@ impl RedisStore {
             .map_err(|error| StoreError::Layout(error.to_string()))?;
         let dialer = Arc::new(Dialer::new(&settings)?);
         let router = Router::new(&settings, dialer);
+        // Twice: who was there before a slot moves is what the second round shows.
+        for _ in 0..2 {
+            router.refresh(std::time::Duration::ZERO).await;
+        }
         let layout = layout::settle(&router, &settings).await?;
         let settled = Settled {
             keys: Keys::new(&settings.key_prefix, layout.partitions),

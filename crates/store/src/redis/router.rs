@@ -8,9 +8,11 @@ use redis::{Pipeline, Value};
 use sparkway_metrics::{RedisMetrics, RedisRole};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::cluster::{SlotMap, ask_slots};
+use super::cluster::{self, SlotMap};
 use super::dial::Dialer;
 use super::fault::Fault;
+use super::handover::{Sightings, Verdict, judge};
+use super::keys;
 use super::link::{Link, Live};
 use super::locate::{Locator, Sentinels};
 use super::meter::{Attempt, LinkGauge};
@@ -22,6 +24,8 @@ use crate::StoreError;
 const MASTER_PATIENCE: Duration = Duration::from_millis(250);
 /// The slots are not asked for more often than this.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
+/// How often a process that gave a slot away is asked whether it knows of that already.
+const MOVED_TRIES: u32 = 10;
 /// Pause before a call is repeated, in milliseconds.
 const PAUSE_MS: (u64, u64) = (5, 50);
 
@@ -53,6 +57,7 @@ enum Route {
     Slots {
         seeds: Vec<Address>,
         map: Mutex<Arc<SlotMap>>,
+        sightings: Sightings,
         refreshed: tokio::sync::Mutex<Option<Instant>>,
     },
 }
@@ -81,6 +86,7 @@ impl Router {
             Servers::Cluster(seeds) => Route::Slots {
                 seeds,
                 map: Mutex::default(),
+                sightings: Sightings::default(),
                 refreshed: tokio::sync::Mutex::new(None),
             },
         };
@@ -219,6 +225,7 @@ impl Router {
         let Route::Slots {
             seeds,
             map,
+            sightings,
             refreshed,
         } = &self.route
         else {
@@ -231,11 +238,39 @@ impl Router {
         let known = current(map);
         let others = seeds.iter().filter(|seed| !known.has(seed));
         let asked: Vec<&Address> = known.masters().chain(others).collect();
-        if let Some(found) = ask_slots(&self.dialer, &asked).await {
+        let views = cluster::ask_all(&self.dialer, &asked).await;
+        sightings.note(&views, &keys::slots());
+        if let Some(found) = cluster::newest(&views) {
             self.drop_links(&found);
             *map.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(found);
         }
         *refreshed = Some(Instant::now());
+    }
+
+    /// Whether the process `heir`, which serves a slot now, got it whole from the process `former`:
+    /// false also where that cannot be known.
+    pub(super) async fn was_moved(&self, slot: u16, former: &str, heir: &str) -> bool {
+        let Route::Slots { map, sightings, .. } = &self.route else {
+            return false;
+        };
+        for _ in 0..MOVED_TRIES {
+            self.refresh(REFRESH_INTERVAL).await;
+            let Some(address) = sightings.address_of(former) else {
+                return false;
+            };
+            let Some(view) = cluster::ask(&self.dialer, &address).await else {
+                return false;
+            };
+            if *view.run_id != *former {
+                return false;
+            }
+            match judge(sightings, &current(map), (slot, heir), &view) {
+                Verdict::Moved => return true,
+                Verdict::Unknown => return false,
+                Verdict::NotYet => sleep_until(Instant::now() + REFRESH_INTERVAL).await,
+            }
+        }
+        false
     }
 
     /// Lets go of connections to servers that serve nothing any more.

@@ -53,6 +53,8 @@ scripts! {
     APPEND = "append.lua";
     /// Notes a new server process.
     GENERATION = "generation.lua";
+    /// Notes a new server process that has everything.
+    INHERIT = "inherit.lua";
     /// Creates a session.
     OPEN = "open.lua";
     /// Takes a session over.

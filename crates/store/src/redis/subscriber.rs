@@ -257,7 +257,8 @@ fn read_push<T>(parts: &[Value<'_>], decode: impl FnOnce(&[u8], &[u8]) -> Option
     }
 }
 
-fn is_master(role: &Value<'_>) -> bool {
+/// Whether the answer to ROLE is a master's.
+pub(super) fn is_master(role: &Value<'_>) -> bool {
     let first = role.list().and_then(|parts| parts.first());
     first.and_then(Value::text) == Some(b"master")
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use sparkway_protocol::{Durability, Partition, TopicName};
-use sparkway_store::Store;
 use sparkway_store::redis::RedisStore;
+use sparkway_store::{Hole, Store};
 
 use crate::redis_support::cluster::{Cluster, until};
 use crate::redis_support::fixture::settings;
@@ -25,8 +25,14 @@ fn rooms(store: &RedisStore, count: usize) -> Vec<TopicName> {
     first.take(count).collect()
 }
 
-/// Moves partition 0's slot from one master to another, key by key.
+/// Moves partition 0's slot from one master to another.
 fn migrate(from: &Server, to: &Server) {
+    move_keys(from, to);
+    give(from, to);
+}
+
+/// All keys of the slot, one by one. Meanwhile nobody serves it whole.
+fn move_keys(from: &Server, to: &Server) {
     let (from_id, to_id) = (from.cli(&["CLUSTER", "MYID"]), to.cli(&["CLUSTER", "MYID"]));
     let (from_id, to_id) = (from_id.trim(), to_id.trim());
     to.cli(&["CLUSTER", "SETSLOT", SLOT, "IMPORTING", from_id]);
@@ -43,6 +49,12 @@ fn migrate(from: &Server, to: &Server) {
             assert!(["OK", "NOKEY"].contains(&moved.trim()), "{moved}");
         }
     }
+}
+
+/// The slot itself.
+fn give(from: &Server, to: &Server) {
+    let to_id = to.cli(&["CLUSTER", "MYID"]);
+    let to_id = to_id.trim();
     for node in [to, from] {
         node.cli(&["CLUSTER", "SETSLOT", SLOT, "NODE", to_id]);
     }
@@ -78,6 +90,99 @@ async fn slot_that_moves_under_load_loses_nothing() {
     }
     stored.sort_unstable();
     assert_eq!(stored, given);
+    // Nobody is told of a gap that there is not.
+    assert_eq!(reader.holes, []);
+    assert_eq!(writer.holes(Partition::default()).await.unwrap(), []);
+}
+
+/// A node that starts after the move knows nothing of it, and hears nothing wrong either: whoever
+/// was there has settled it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slot_that_moved_is_no_loss_for_whoever_only_reads() {
+    let cluster = Cluster::start(2, 0);
+    let (writer, reading) = (store(&cluster).await, store(&cluster).await);
+    let rooms = rooms(&writer, 1);
+    let mut reader = Reader::of(reading, &rooms).await;
+    let before = publish(&*writer, message(&rooms[0], "before")).await;
+    reader.reach(before).await;
+    tokio::task::block_in_place(|| migrate(&cluster.nodes[0], &cluster.nodes[1]));
+    let repairs = reader.repairs;
+    while reader.repairs == repairs {
+        reader.step().await;
+    }
+    let late = store(&cluster).await;
+    let after = publish(&*late, message(&rooms[0], "after")).await;
+    reader.reach(after).await;
+    assert_eq!(ids(&reader.entries), [before, after]);
+    assert_eq!(reader.holes, []);
+    assert_eq!(late.holes(Partition::default()).await.unwrap(), []);
+}
+
+/// The new master is killed after the move and comes back without what was written since, though
+/// with everything that was moved: that is a loss, whatever the former master says, and also where
+/// the first node that writes then has seen nothing of what is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn master_that_forgets_what_it_got_after_a_move_is_reported() {
+    let mut cluster = Cluster::start(2, 0);
+    // The old node has a user of its own, so that it stays away until that exists again.
+    let let_in = |server: &Server| {
+        let rights = ["on", ">word", "~*", "&*", "+@all"];
+        let words = [&["ACL", "SETUSER", "old"][..], &rights].concat();
+        assert_eq!(server.cli(&words).trim(), "OK");
+    };
+    cluster.nodes.iter().for_each(let_in);
+    let url = cluster.url().replace("://", "://old:word@");
+    let old = Arc::new(RedisStore::connect(settings(&url)).await.unwrap());
+    let rooms = rooms(&old, 1);
+    let mut reader = Reader::of(old.clone(), &rooms).await;
+    let before = publish(&*old, message(&rooms[0], "before")).await;
+    reader.reach(before).await;
+    tokio::task::block_in_place(|| {
+        move_keys(&cluster.nodes[0], &cluster.nodes[1]);
+        // As moved, with the former master's mark.
+        assert_eq!(cluster.nodes[1].cli(&["SAVE"]).trim(), "OK");
+        give(&cluster.nodes[0], &cluster.nodes[1]);
+    });
+    let lost = publish(&*old, message(&rooms[0], "lost")).await;
+    reader.reach(lost).await;
+    assert_eq!(reader.holes, []);
+    tokio::task::block_in_place(|| {
+        cluster.nodes[1].kill();
+        cluster.nodes[1].restart();
+        cluster.agree(&cluster.nodes.iter().collect::<Vec<_>>());
+    });
+    let new = store(&cluster).await;
+    let after = publish(&*new, message(&rooms[0], "after")).await;
+    assert!(after > lost);
+    let_in(&cluster.nodes[1]);
+    while reader.holes.is_empty() {
+        reader.step().await;
+    }
+    reader.reach(after).await;
+    let covers = |hole: &Hole| hole.after < lost && lost < hole.before;
+    assert!(reader.holes.iter().any(covers), "{:?}", reader.holes);
+}
+
+/// Without the former master nobody knows whether it gave everything away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slot_that_moved_is_reported_when_its_former_master_cannot_be_asked() {
+    let mut cluster = Cluster::start(3, 0);
+    // Whoever wants to serve at all does so without one of three.
+    for node in &cluster.nodes {
+        node.cli(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]);
+    }
+    let (writer, reading) = (store(&cluster).await, store(&cluster).await);
+    let rooms = rooms(&writer, 1);
+    let before = publish(&*writer, message(&rooms[0], "before")).await;
+    tokio::task::block_in_place(|| {
+        migrate(&cluster.nodes[0], &cluster.nodes[1]);
+        cluster.nodes[0].kill();
+    });
+    let after = publish(&*writer, message(&rooms[0], "after")).await;
+    assert!(after > before);
+    let holes = reading.holes(Partition::default()).await.unwrap();
+    let covers = |hole: &Hole| hole.after >= before && hole.before <= after;
+    assert!(holes.iter().any(covers), "{holes:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

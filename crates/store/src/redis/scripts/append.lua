@@ -1,9 +1,10 @@
 -- Stores messages in the logs of topics of one partition and announces them.
 -- KEYS: clock gen holes, idem of bucket base-1, base, base+1, per topic: log tip, per fence: sess
--- ARGV: run_id partition floor bucket_ms bucket_base expiring PUBLISH|SPUBLISH topics fences
+-- ARGV: run_id partition floor bucket_ms bucket_base expiring PUBLISH|SPUBLISH topics fences settled
 --       per topic: channel entries age_ms; per fence: epoch
 --       per message: topic fence(0 = none, -1 = does not hold, -2 = gone) digest meta from data
--- Answers: 'stale', ms when the bucket base does not fit the partition's time; else
+-- Answers: 'stale', ms when the bucket base does not fit the partition's time;
+--          'unsettled', ms, run id when another process wrote before and settled is 0; else
 --          'ok', ms, per message: ID | 'd'ID duplicate | 'f' fenced | 'g' session gone | 'e'TEXT
 --
 -- A failing script is not rolled back: the first write is the first XADD, which is refused when
@@ -25,6 +26,7 @@ local clock, gen = tonumber(read[1] or 0), read[2]
 local ms = max(now, floor(clock / 4096) + EPOCH)
 local bucket = floor(ms / bucket_ms) - base
 if bucket ~= 0 and bucket ~= 1 then return {'stale', text('%.0f', ms)} end
+if gen and gen ~= run_id and ARGV[10] == '0' then return {'unsettled', text('%.0f', ms), gen} end
 local newer, older = KEYS[5 + bucket], KEYS[4 + bucket]
 
 local function after(id) return id - id % 16 + part + 16 end
@@ -36,7 +38,7 @@ for t = 1, topics do
   tips[t], firsts[t] = tip, tip
 end
 
-local arg = 9 + 3 * topics
+local arg = 10 + 3 * topics
 local holds = {[0] = true, [-1] = 'f', [-2] = 'g'}
 for f = 1, fences do
   local epoch, wanted = call('HGET', KEYS[6 + 2 * topics + f], 'ep'), tonumber(ARGV[arg + f])
@@ -69,8 +71,8 @@ for m = 1, count do
     answer = holds[fence]
   else
     local this = text('%.0f', id)
-    local log, channel, prev = KEYS[5 + 2 * t], ARGV[7 + 3 * t], tips[t]
-    local added = redis.pcall('XADD', log, 'MAXLEN', '~', ARGV[8 + 3 * t], this .. '-0',
+    local log, channel, prev = KEYS[5 + 2 * t], ARGV[8 + 3 * t], tips[t]
+    local added = redis.pcall('XADD', log, 'MAXLEN', '~', ARGV[9 + 3 * t], this .. '-0',
       'prev', prev, 'data', data, 'from', from, 'meta', meta)
     if type(added) == 'table' then
       answer = 'e' .. added.err
@@ -106,7 +108,7 @@ if stored then
   call('SET', KEYS[1], stored)
   for t = 1, topics do
     if tips[t] ~= firsts[t] then
-      local age = tonumber(ARGV[9 + 3 * t])
+      local age = tonumber(ARGV[10 + 3 * t])
       call('SET', KEYS[6 + 2 * t], tips[t], 'PX', 2 * age + 60000)
       local step = max(floor(age / 8), 1) * 4096
       if floor(firsts[t] / step) ~= floor(tips[t] / step) then

@@ -1,13 +1,15 @@
 -- Notes that another server process holds the partition now: what it may have lost becomes a hole.
 -- KEYS: clock gen holes
--- ARGV: run_id partition floor(highest id this node knows) seen(newest id before the reconnect)
--- Answers: clock, then the holes as 'S:F', oldest first
+-- ARGV: run_id partition floor(highest id this node knows) seen(newest id before the reconnect) settled
+-- Answers: clock, then the holes as 'S:F', oldest first; or
+--          'unsettled', run id when another process wrote before and settled is 0
 --
 -- The very first process of a partition leaves a birth mark 'b:F' instead of a hole. A node that
 -- has seen ids from before that birth proves that something was lost: the mark becomes a hole.
 local call, text = redis.call, string.format
 local part, known, seen = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local clock, gen = tonumber(call('GET', KEYS[1]) or 0), call('GET', KEYS[2])
+if gen and gen ~= ARGV[1] and ARGV[5] == '0' then return {'unsettled', gen} end
 if gen ~= ARGV[1] then
   local time = call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000) - 1735689600000

@@ -1,21 +1,21 @@
 //! The feed of one partition: follows topics over one subscriber connection, and begins again when
 //! that breaks.
 
+mod restoring;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use sparkway_protocol::{MessageId, Partition, TopicName};
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::backend::Backend;
 use super::codec::{Announcement, announcement, name_in};
-use super::following::{CHUNK, Following, Work};
+use super::following::{Following, Work};
 use super::link::backoff;
 use super::meter::LinkGauge;
-use super::read::read_hole;
 use super::reply::id_of;
-use super::scripts;
 use super::subscriber::{Asked, PING_INTERVAL, Said, Subscriber};
 use crate::feed::{FEED_EVENTS, FeedRequest};
 use crate::planted::Defect;
@@ -53,6 +53,9 @@ pub(super) fn open(backend: Arc<Backend>, partition: Partition) -> Feed {
     }
     Feed { handle, events }
 }
+
+/// What a script answered.
+type Answer = Vec<Option<Vec<u8>>>;
 
 /// Why the task leaves its loop.
 enum Stop {
@@ -168,93 +171,6 @@ impl Task {
                 () = events.closed() => return Err(Stop::Unread),
             }
         }
-    }
-
-    /// Subscribes everything again and finds out what happened meanwhile.
-    async fn restore(&mut self, subscriber: &mut Subscriber) -> Result<(), Stop> {
-        for chunk in self.following.begin().chunks(CHUNK) {
-            subscriber.subscribe(&self.channels(chunk));
-            subscriber.flush().await?;
-            // What is announced meanwhile is at or below the clock that is read afterwards.
-            let confirmed = async {
-                while !subscriber.is_confirmed() {
-                    subscriber.ready().await?;
-                    match subscriber.take(|_, _| None::<()>)? {
-                        Some(Said::Refused(error)) => return Err(refused(&error)),
-                        Some(Said::Left(_)) => return Err(DEAF),
-                        _ => {}
-                    }
-                }
-                Ok(())
-            };
-            timeout(CONFIRM_DEADLINE, confirmed)
-                .await
-                .unwrap_or(Err(StoreError::Unavailable("not confirmed in time")))?;
-        }
-        let answer = timeout(CONFIRM_DEADLINE, self.ask_generation(subscriber))
-            .await
-            .unwrap_or(Err(StoreError::Unavailable("no answer in time")))?;
-        subscriber.heard();
-        self.tell_restored(&answer).await
-    }
-
-    async fn ask_generation(
-        &self,
-        subscriber: &mut Subscriber,
-    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        let (keys, partition) = (&self.backend.keys, self.partition);
-        let (clock, generation) = (keys.clock(partition), keys.generation(partition));
-        let holes = keys.holes(partition);
-        let number = partition.get().to_string();
-        let floor = self.backend.floor(partition).to_string();
-        let mut seen = self.seen.to_string();
-        let mut run_id = subscriber.run_id.clone();
-        if Defect::NoGeneration.is_planted() {
-            (run_id, seen) = ("-".into(), "0".into());
-        }
-        let words = [
-            "EVAL",
-            scripts::GENERATION.text(),
-            "3",
-            &clock,
-            &generation,
-            &holes,
-            &run_id,
-            &number,
-            &floor,
-            &seen,
-        ];
-        subscriber.ask(Asked::Generation, &words.map(str::as_bytes));
-        subscriber.flush().await?;
-        loop {
-            subscriber.ready().await?;
-            match subscriber.take(|_, _| None::<()>)? {
-                Some(Said::Answered(answer)) => {
-                    subscriber.answered()?;
-                    return Ok(answer);
-                }
-                Some(Said::Refused(error)) => return Err(refused(&error)),
-                Some(Said::Left(_)) => return Err(DEAF),
-                _ => {}
-            }
-        }
-    }
-
-    async fn tell_restored(&mut self, answer: &[Option<Vec<u8>>]) -> Result<(), Stop> {
-        let clock = answer.first().and_then(Option::as_deref).and_then(id_of);
-        let clock = clock.ok_or(StoreError::Corrupt("clock"))?;
-        self.see(clock);
-        let holes = answer.iter().skip(1);
-        let holes = holes.filter_map(|hole| read_hole(std::str::from_utf8(hole.as_deref()?).ok()?));
-        let holes: Vec<Hole> = holes.collect();
-        // Nobody on a feed's first connection could have seen what was lost before.
-        if let Some(told) = self.holes.replace(holes.clone()) {
-            for hole in holes.into_iter().filter(|hole| !told.contains(hole)) {
-                self.tell(FeedEvent::Rewound(hole)).await?;
-            }
-            self.tell(FeedEvent::Restored { clock }).await?;
-        }
-        Ok(())
     }
 
     async fn carry_out(

@@ -1,0 +1,119 @@
+//! What a feed does on a new connection: it subscribes again, and finds out what happened meanwhile.
+
+use tokio::time::timeout;
+
+use super::{Answer, CONFIRM_DEADLINE, DEAF, Stop, Task, refused};
+use crate::planted::Defect;
+use crate::redis::following::CHUNK;
+use crate::redis::read::read_hole;
+use crate::redis::reply::id_of;
+use crate::redis::scripts;
+use crate::redis::subscriber::{Asked, Said, Subscriber};
+use crate::{FeedEvent, Hole, StoreError};
+
+impl Task {
+    /// Subscribes everything again and finds out what happened meanwhile.
+    pub(super) async fn restore(&mut self, subscriber: &mut Subscriber) -> Result<(), Stop> {
+        for chunk in self.following.begin().chunks(CHUNK) {
+            subscriber.subscribe(&self.channels(chunk));
+            subscriber.flush().await?;
+            // What is announced meanwhile is at or below the clock that is read afterwards.
+            let confirmed = async {
+                while !subscriber.is_confirmed() {
+                    subscriber.ready().await?;
+                    match subscriber.take(|_, _| None::<()>)? {
+                        Some(Said::Refused(error)) => return Err(refused(&error)),
+                        Some(Said::Left(_)) => return Err(DEAF),
+                        _ => {}
+                    }
+                }
+                Ok(())
+            };
+            timeout(CONFIRM_DEADLINE, confirmed)
+                .await
+                .unwrap_or(Err(StoreError::Unavailable("not confirmed in time")))?;
+        }
+        let answer = timeout(CONFIRM_DEADLINE, self.settle_generation(subscriber))
+            .await
+            .unwrap_or(Err(StoreError::Unavailable("no answer in time")))?;
+        subscriber.heard();
+        self.tell_restored(&answer).await
+    }
+
+    /// Asks what another process may have lost, once it is known that it was not handed everything.
+    async fn settle_generation(&self, subscriber: &mut Subscriber) -> Result<Answer, StoreError> {
+        let answer = self
+            .ask_generation(subscriber, !self.backend.may_inherit())
+            .await?;
+        let text = |at: usize| answer.get(at).and_then(Option::as_deref);
+        if text(0) != Some(b"unsettled") {
+            return Ok(answer);
+        }
+        if let Some(former) = text(1).and_then(|former| std::str::from_utf8(former).ok()) {
+            let heir = &subscriber.run_id;
+            self.backend.inherit(self.partition, former, heir).await?;
+        }
+        self.ask_generation(subscriber, true).await
+    }
+
+    async fn ask_generation(
+        &self,
+        subscriber: &mut Subscriber,
+        settled: bool,
+    ) -> Result<Answer, StoreError> {
+        let (keys, partition) = (&self.backend.keys, self.partition);
+        let (clock, generation) = (keys.clock(partition), keys.generation(partition));
+        let holes = keys.holes(partition);
+        let number = partition.get().to_string();
+        let floor = self.backend.floor(partition).to_string();
+        let mut seen = self.seen.to_string();
+        let mut run_id = subscriber.run_id.clone();
+        if Defect::NoGeneration.is_planted() {
+            (run_id, seen) = ("-".into(), "0".into());
+        }
+        let words = [
+            "EVAL",
+            scripts::GENERATION.text(),
+            "3",
+            &clock,
+            &generation,
+            &holes,
+            &run_id,
+            &number,
+            &floor,
+            &seen,
+            if settled { "1" } else { "0" },
+        ];
+        subscriber.ask(Asked::Generation, &words.map(str::as_bytes));
+        subscriber.flush().await?;
+        loop {
+            subscriber.ready().await?;
+            match subscriber.take(|_, _| None::<()>)? {
+                Some(Said::Answered(answer)) => {
+                    subscriber.answered()?;
+                    return Ok(answer);
+                }
+                Some(Said::Refused(error)) => return Err(refused(&error)),
+                Some(Said::Left(_)) => return Err(DEAF),
+                _ => {}
+            }
+        }
+    }
+
+    async fn tell_restored(&mut self, answer: &Answer) -> Result<(), Stop> {
+        let clock = answer.first().and_then(Option::as_deref).and_then(id_of);
+        let clock = clock.ok_or(StoreError::Corrupt("clock"))?;
+        self.see(clock);
+        let holes = answer.iter().skip(1);
+        let holes = holes.filter_map(|hole| read_hole(std::str::from_utf8(hole.as_deref()?).ok()?));
+        let holes: Vec<Hole> = holes.collect();
+        // Nobody on a feed's first connection could have seen what was lost before.
+        if let Some(told) = self.holes.replace(holes.clone()) {
+            for hole in holes.into_iter().filter(|hole| !told.contains(hole)) {
+                self.tell(FeedEvent::Rewound(hole)).await?;
+            }
+            self.tell(FeedEvent::Restored { clock }).await?;
+        }
+        Ok(())
+    }
+}
