@@ -1,13 +1,18 @@
 //! What other nodes say to this one: ownership lost, connections to be closed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sparkway_session::Input;
 use sparkway_store::Control;
 use sparkway_store::planted::Defect;
 use tokio::sync::mpsc;
 
+use crate::drain::Phase;
 use crate::shared::Shared;
+
+/// After this time a claim that was answered before is in the registry.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// Listens for as long as the node lives. A message may be lost with the store's connection: the
 /// same fact is then found when it is back, or by the next fenced write.
@@ -30,6 +35,16 @@ pub(crate) async fn listen(shared: Arc<Shared>, mut control: mpsc::Receiver<Cont
                         tracing::debug!(%error, "revocations not read");
                     }
                     shared.check_ownership(None).await;
+                    // What the former server answered last may still be on its way into the registry.
+                    let mut phase = shared.phase.subscribe();
+                    let is_settled = tokio::select! {
+                        () = tokio::time::sleep(SETTLED) => true,
+                        // Whoever is left is sent away now.
+                        _ = phase.wait_for(|phase| *phase >= Phase::Closing) => false,
+                    };
+                    if is_settled {
+                        shared.check_ownership(None).await;
+                    }
                 });
             }
             Control::Enlist { session, topics } => shared.enlist(session, topics),

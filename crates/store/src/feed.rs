@@ -89,7 +89,9 @@ pub enum FeedEvent {
         /// The newest id of the partition after all subscriptions held again.
         clock: MessageId,
     },
-    /// The store may have lost the ids of this interval (its newest writes at that time).
+    /// The store may have lost the ids of this interval (its newest writes at that time). Told when
+    /// a connection is made anew, and at once when another node knows that more is lost: then
+    /// before any entry with an id behind the interval.
     Rewound(Hole),
 }
 

@@ -178,7 +178,8 @@ impl<'a> Batch<'a> {
         .arg(backend.publish_word())
         .arg(self.topics.len())
         .arg(self.fences.len())
-        .arg(u8::from(how.settled));
+        .arg(u8::from(how.settled))
+        .arg(backend.keys.channel_stem(partition));
         for (topic, retention) in &self.topics {
             call.arg(keys.channel(partition, topic))
                 .arg(retention.entries.max(1))

@@ -19,7 +19,8 @@ use sparkway_protocol::{
     TopicName, TraceContext, UserId, trace,
 };
 
-use crate::{Append, Control, Marked, Revocation};
+use super::read::read_hole;
+use crate::{Append, Control, Hole, Marked, Revocation};
 
 const EXCLUDE_ORIGIN: u8 = 0b0100;
 const HAS_ORIGIN: u8 = 0b1000;
@@ -34,6 +35,8 @@ pub(super) enum Announcement {
     Ephemeral(Arc<Ephemeral>),
     /// Somebody came or left.
     Presence(Arc<PresenceChange>),
+    /// Messages of the partition may be lost. It has no topic.
+    Hole(Hole),
 }
 
 const fn encoding_bits(encoding: Encoding) -> u8 {
@@ -169,6 +172,11 @@ fn body(meta: &[u8], from: &[u8], data: Bytes) -> Option<Body> {
 
 fn id_of(digits: &[u8]) -> Option<MessageId> {
     MessageId::parse(std::str::from_utf8(digits).ok()?)
+}
+
+/// What a partition's channel without a topic says: `H`, and a hole.
+pub(super) fn announced_hole(bytes: &[u8]) -> Option<Hole> {
+    read_hole(std::str::from_utf8(bytes.strip_prefix(b"H")?).ok()?)
 }
 
 fn until_space(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -372,6 +380,23 @@ pub(super) fn name_in<'a>(channel: &'a [u8], stem: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hole_is_read_and_everything_else_is_none() {
+        let hole = announced_hole(b"H16:32").unwrap();
+        assert_eq!((hole.after.get(), hole.before.get()), (16, 32));
+        for none in [
+            &b""[..],
+            b"H",
+            b"Hb:32",
+            b"H16",
+            b"16:32",
+            b"E16:32",
+            b"H\xff:1",
+        ] {
+            assert_eq!(announced_hole(none), None, "{none:?}");
+        }
+    }
 
     fn topic() -> TopicName {
         TopicName::parse("room:1").unwrap()

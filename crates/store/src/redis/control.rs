@@ -55,12 +55,20 @@ async fn serve(
     subscriber.subscribe(channels);
     subscriber.flush().await?;
     let mut unconfirmed = channels.len();
+    let mut switches = backend.router.switches();
     let mut ticks = interval(PING_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             ready = subscriber.ready() => ready?,
             _ = ticks.tick() => subscriber.ping(false).await?,
+            // Commands may have gone to the former server for longer than this channel has: what
+            // that answered last, a claim for one, nobody here was told of.
+            Ok(()) = switches.changed() => {
+                if sender.send(Control::Restored).await.is_err() {
+                    return Ok(());
+                }
+            }
         }
         while let Some(said) = subscriber.take(|_, payload| codec::control(payload))? {
             match said {

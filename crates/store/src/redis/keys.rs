@@ -159,7 +159,8 @@ impl Keys {
         self.named(partition, "ch:", topic.as_str())
     }
 
-    /// `sw:{ms3}:ch:`, what stands before the topic in a channel.
+    /// `sw:{ms3}:ch:`, what stands before the topic in a channel. The channel without a topic says
+    /// which holes of the partition grew.
     pub(super) fn channel_stem(&self, partition: Partition) -> String {
         self.own(partition, "ch:")
     }

@@ -148,10 +148,15 @@ impl Drop for Link {
 }
 
 impl Link {
-    /// Starts the supervisor.
-    pub(super) fn start(dialer: Arc<Dialer>, locator: Locator, gauge: LinkGauge) -> Arc<Self> {
+    /// Starts the supervisor. `switches` counts how often another process was behind a link.
+    pub(super) fn start(
+        dialer: Arc<Dialer>,
+        locator: Locator,
+        gauge: LinkGauge,
+        switches: watch::Sender<u64>,
+    ) -> Arc<Self> {
         let (sender, live) = watch::channel(None);
-        let supervisor = tokio::spawn(supervise(dialer, locator, sender, gauge));
+        let supervisor = tokio::spawn(supervise(dialer, locator, (sender, switches), gauge));
         Arc::new(Self { live, supervisor })
     }
 
@@ -169,15 +174,20 @@ impl Link {
 async fn supervise(
     dialer: Arc<Dialer>,
     locator: Locator,
-    state: watch::Sender<Option<Arc<Live>>>,
+    (state, switches): (watch::Sender<Option<Arc<Live>>>, watch::Sender<u64>),
     gauge: LinkGauge,
 ) {
     let mut failures = 0_u32;
+    let mut former: Option<Box<str>> = None;
     while !state.is_closed() {
         match connect(&dialer, &locator).await {
             Ok((address, live)) => {
                 failures = 0;
                 tracing::debug!(%address, run_id = %live.run_id, "connected to the store");
+                if former.as_ref().is_some_and(|former| *former != live.run_id) {
+                    switches.send_modify(|count| *count += 1);
+                }
+                former = Some(live.run_id.clone());
                 let live = Arc::new(live);
                 let weak = Arc::downgrade(&live);
                 state.send_replace(Some(live));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use redis::{Pipeline, Value};
 use sparkway_metrics::{RedisMetrics, RedisRole};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::cluster::{self, SlotMap};
@@ -72,6 +73,8 @@ pub(super) struct Router {
     command_deadline: Duration,
     route: Route,
     links: Mutex<Links>,
+    /// How often commands went to another process than before.
+    switches: watch::Sender<u64>,
     metrics: RedisMetrics,
 }
 
@@ -95,6 +98,7 @@ impl Router {
             command_deadline: settings.command_deadline,
             route,
             links: Mutex::default(),
+            switches: watch::Sender::new(0),
             metrics: RedisMetrics::new(),
         }
     }
@@ -112,6 +116,12 @@ impl Router {
     /// How connections are made.
     pub(super) const fn dialer(&self) -> &Arc<Dialer> {
         &self.dialer
+    }
+
+    /// Changes whenever commands begin to go to another process than before: what the former one
+    /// answered last, this one may not know.
+    pub(super) fn switches(&self) -> watch::Receiver<u64> {
+        self.switches.subscribe()
     }
 
     /// When a call that begins now has to end.
@@ -196,7 +206,8 @@ impl Router {
             let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
             let start = || {
                 let gauge = LinkGauge::new(&self.metrics, RedisRole::Command);
-                Link::start(Arc::clone(&self.dialer), locator, gauge)
+                let switches = self.switches.clone();
+                Link::start(Arc::clone(&self.dialer), locator, gauge, switches)
             };
             Arc::clone(links.entry(key).or_insert_with(start))
         };
@@ -242,7 +253,17 @@ impl Router {
         sightings.note(&views, &keys::slots());
         if let Some(found) = cluster::newest(&views) {
             self.drop_links(&found);
-            *map.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(found);
+            let found = Arc::new(found);
+            let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = std::mem::replace(&mut *map, Arc::clone(&found));
+            drop(map);
+            let was_moved = |slot: u16| {
+                let before = before.master(slot);
+                before.is_some() && before != found.master(slot)
+            };
+            if keys::slots().into_iter().any(was_moved) {
+                self.switches.send_modify(|count| *count += 1);
+            }
         }
         *refreshed = Some(Instant::now());
     }

@@ -7,7 +7,7 @@ use sparkway_store::redis::RedisStore;
 use sparkway_store::{Hole, NodeLease, Store};
 
 use crate::redis_support::fixture::settings;
-use crate::redis_support::reader::{PATIENCE, Reader, message, publish, topic};
+use crate::redis_support::reader::{PATIENCE, Reader, ids, message, publish, topic};
 use crate::redis_support::server::Server;
 
 fn covers(hole: Hole, id: MessageId) -> bool {
@@ -81,6 +81,56 @@ async fn loss_is_reported_when_a_new_node_writes_first() {
     reader.reach(after).await;
     let holes = new.holes(Partition::default()).await.unwrap();
     assert!(covers(holes[0], lost), "now every node knows");
+}
+
+/// The node that comes first after a loss knows less than the one that comes later: what that adds
+/// is told to whoever was there, before anything that was stored behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn loss_that_grows_is_told_to_those_who_came_before() {
+    for is_reader in [false, true] {
+        let mut server = Server::start(&[]);
+        let let_in = |server: &Server| {
+            let rights = ["on", ">word", "~*", "&*", "+@all"];
+            let words = [&["ACL", "SETUSER", "late"][..], &rights].concat();
+            assert_eq!(server.cli(&words).trim(), "OK");
+        };
+        let_in(&server);
+        let url = format!("redis://late:word@127.0.0.1:{}", server.port);
+        let late = Arc::new(RedisStore::connect(settings(&url)).await.unwrap());
+        let early = store(&server).await;
+        let (heard, unheard) = (topic("room:1"), topic("room:2"));
+        let mut reader = Reader::of(early.clone(), std::slice::from_ref(&heard)).await;
+        let seen = publish(&*early, message(&heard, "seen")).await;
+        reader.reach(seen).await;
+        // Ids run ahead of time, as those of a former master do that goes on for a while.
+        let ahead = seen.get() + 60_000 * 4096;
+        server.cli(&["SET", "sw:{ms3}:clock", &ahead.to_string()]);
+        let lost = publish(&*late, message(&unheard, "lost")).await;
+        assert!(lost.get() > ahead);
+        server.kill();
+        server.restart();
+        // The early one goes on, and hears of what it can know of.
+        let between = publish(&*early, message(&heard, "between")).await;
+        reader.reach(between).await;
+        assert!(between < lost);
+        assert!(!reader.holes.is_empty() && !reader.holes.iter().any(|hole| covers(*hole, lost)));
+        let_in(&server);
+        let after = if is_reader {
+            // A feed alone says what its node knows, too.
+            let _feed = Reader::of(late.clone(), std::slice::from_ref(&unheard)).await;
+            publish(&*early, message(&heard, "after")).await
+        } else {
+            publish(&*late, message(&heard, "after")).await
+        };
+        assert!(after > lost);
+        while reader.entries.last().is_none_or(|entry| entry.id < after) {
+            reader.step().await;
+        }
+        assert_eq!(ids(&reader.entries), [seen, between, after]);
+        let told = reader.holes.iter().any(|hole| covers(*hole, lost));
+        assert!(told, "{lost} in {:?}, {is_reader}", reader.holes);
+        assert_eq!(reader.repairs, 1, "no connection was made anew for it");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::backend::Backend;
-use super::codec::{Announcement, announcement, name_in};
+use super::codec::{Announcement, announced_hole, announcement, name_in};
 use super::following::{Following, Work};
 use super::link::backoff;
 use super::meter::LinkGauge;
@@ -218,7 +218,11 @@ impl Task {
         loop {
             let (stem, following) = (self.stem.as_str(), &self.following);
             let said = subscriber.take(|channel, payload| {
-                let topic = following.live(name_in(channel, stem)?)?;
+                let name = name_in(channel, stem)?;
+                if name.is_empty() {
+                    return announced_hole(payload).map(Announcement::Hole);
+                }
+                let topic = following.live(name)?;
                 let announced = announcement(topic, payload);
                 if announced.is_none() {
                     tracing::warn!(%topic, "announcement is not understood");
@@ -237,6 +241,9 @@ impl Task {
                 }
                 Some(Said::Announced(Some(Announcement::Presence(change)))) => {
                     self.tell(FeedEvent::Presence(change)).await?;
+                }
+                Some(Said::Announced(Some(Announcement::Hole(hole)))) => {
+                    self.tell_hole(hole).await?;
                 }
                 Some(Said::Left(channel)) => {
                     let name = name_in(&channel, &self.stem).unwrap_or_default();

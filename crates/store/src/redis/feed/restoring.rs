@@ -14,6 +14,8 @@ use crate::{FeedEvent, Hole, StoreError};
 impl Task {
     /// Subscribes everything again and finds out what happened meanwhile.
     pub(super) async fn restore(&mut self, subscriber: &mut Subscriber) -> Result<(), Stop> {
+        // Without a name: there it is said what is known to be lost.
+        subscriber.subscribe(std::slice::from_ref(&self.stem));
         for chunk in self.following.begin().chunks(CHUNK) {
             subscriber.subscribe(&self.channels(chunk));
             subscriber.flush().await?;
@@ -83,6 +85,8 @@ impl Task {
             &floor,
             &seen,
             if settled { "1" } else { "0" },
+            self.backend.publish_word(),
+            &self.stem,
         ];
         subscriber.ask(Asked::Generation, &words.map(str::as_bytes));
         subscriber.flush().await?;
@@ -98,6 +102,17 @@ impl Task {
                 _ => {}
             }
         }
+    }
+
+    /// Something is known to be lost that was not when the connection began: another node has seen
+    /// more of the former server than those that came before it.
+    pub(super) async fn tell_hole(&mut self, hole: Hole) -> Result<(), Stop> {
+        let told = self.holes.get_or_insert_default();
+        if told.contains(&hole) {
+            return Ok(());
+        }
+        told.push(hole);
+        self.tell(FeedEvent::Rewound(hole)).await
     }
 
     async fn tell_restored(&mut self, answer: &Answer) -> Result<(), Stop> {

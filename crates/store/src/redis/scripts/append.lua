@@ -1,6 +1,7 @@
 -- Stores messages in the logs of topics of one partition and announces them.
 -- KEYS: clock gen holes, idem of bucket base-1, base, base+1, per topic: log tip, per fence: sess
 -- ARGV: run_id partition floor bucket_ms bucket_base expiring PUBLISH|SPUBLISH topics fences settled
+--       stem-channel
 --       per topic: channel entries age_ms; per fence: epoch
 --       per message: topic fence(0 = none, -1 = does not hold, -2 = gone) digest meta from data
 -- Answers: 'stale', ms when the bucket base does not fit the partition's time;
@@ -38,7 +39,7 @@ for t = 1, topics do
   tips[t], firsts[t] = tip, tip
 end
 
-local arg = 10 + 3 * topics
+local arg = 11 + 3 * topics
 local holds = {[0] = true, [-1] = 'f', [-2] = 'g'}
 for f = 1, fences do
   local epoch, wanted = call('HGET', KEYS[6 + 2 * topics + f], 'ep'), tonumber(ARGV[arg + f])
@@ -71,8 +72,8 @@ for m = 1, count do
     answer = holds[fence]
   else
     local this = text('%.0f', id)
-    local log, channel, prev = KEYS[5 + 2 * t], ARGV[8 + 3 * t], tips[t]
-    local added = redis.pcall('XADD', log, 'MAXLEN', '~', ARGV[9 + 3 * t], this .. '-0',
+    local log, channel, prev = KEYS[5 + 2 * t], ARGV[9 + 3 * t], tips[t]
+    local added = redis.pcall('XADD', log, 'MAXLEN', '~', ARGV[10 + 3 * t], this .. '-0',
       'prev', prev, 'data', data, 'from', from, 'meta', meta)
     if type(added) == 'table' then
       answer = 'e' .. added.err
@@ -88,6 +89,8 @@ for m = 1, count do
         local start = last and string.match(last, '^(%d+):') or '0'
         if last then call('LSET', KEYS[3], -1, start .. ':' .. this)
         else call('RPUSH', KEYS[3], start .. ':' .. this) end
+        -- Before the first message behind it: who has heard of the smaller one learns the rest.
+        call(publish, ARGV[11], 'H' .. start .. ':' .. this)
       end
       call(publish, channel,
         'E' .. this .. ' ' .. prev .. ' ' .. byte(#meta) .. meta .. byte(#from) .. from .. data)
@@ -108,7 +111,7 @@ if stored then
   call('SET', KEYS[1], stored)
   for t = 1, topics do
     if tips[t] ~= firsts[t] then
-      local age = tonumber(ARGV[10 + 3 * t])
+      local age = tonumber(ARGV[11 + 3 * t])
       call('SET', KEYS[6 + 2 * t], tips[t], 'PX', 2 * age + 60000)
       local step = max(floor(age / 8), 1) * 4096
       if floor(firsts[t] / step) ~= floor(tips[t] / step) then

@@ -1,6 +1,7 @@
 -- Notes that another server process holds the partition now: what it may have lost becomes a hole.
 -- KEYS: clock gen holes
 -- ARGV: run_id partition floor(highest id this node knows) seen(newest id before the reconnect) settled
+--       PUBLISH|SPUBLISH stem-channel
 -- Answers: clock, then the holes as 'S:F', oldest first; or
 --          'unsettled', run id when another process wrote before and settled is 0
 --
@@ -31,6 +32,8 @@ elseif known > clock then
   call('SET', KEYS[1], this)
   if last then call('LSET', KEYS[3], -1, start .. ':' .. this)
   else call('RPUSH', KEYS[3], start .. ':' .. this) end
+  -- Whoever came before has heard of less. What is stored from now on has higher ids.
+  call(ARGV[6], ARGV[7], 'H' .. start .. ':' .. this)
   clock = tonumber(this)
 end
 local holes = call('LRANGE', KEYS[3], 0, -1)
@@ -38,6 +41,7 @@ for at, hole in ipairs(holes) do
   if seen > 0 and string.sub(hole, 1, 2) == 'b:' and seen < tonumber(string.sub(hole, 3)) then
     holes[at] = '0' .. string.sub(hole, 2)
     call('LSET', KEYS[3], at - 1, holes[at])
+    call(ARGV[6], ARGV[7], 'H' .. holes[at])
   end
 end
 return {text('%.0f', clock), unpack(holes)}
