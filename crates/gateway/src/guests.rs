@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use http::{HeaderValue, StatusCode, header};
 use sparkway_metrics::RateScope;
 use sparkway_protocol::{Format, SessionId, UserId};
-use sparkway_session::Bucket;
 use sparkway_socket::{Response, retry_later, text_response};
 
 use crate::descriptors::Descriptors;
+use crate::rates::Rates;
 use crate::settings::LimitSettings;
 use crate::takeovers::Takeovers;
 
@@ -18,9 +18,6 @@ use crate::takeovers::Takeovers;
 pub(crate) const RETRY_AFTER_S: u32 = 2;
 /// Most addresses that are told apart; the rest share one account.
 const ADDRESSES: usize = 65_536;
-/// So many times as many connections as handshakes are heard. What comes faster is closed before
-/// its TLS and its head cost anything; what is slower than that is told when to come again.
-const HEARD: u32 = 2;
 /// Least time between two looks through all addresses.
 const SWEEP_MS: u64 = 1000;
 /// The account of those that are not told apart: no client has it for an address.
@@ -83,13 +80,6 @@ struct Addresses {
 struct Account {
     open: u32,
     rates: Rates,
-}
-
-/// How fast the node, or one address, may come.
-#[derive(Clone, Copy, Debug)]
-struct Rates {
-    arrivals: Bucket,
-    handshakes: Bucket,
 }
 
 /// A client that is turned away.
@@ -277,38 +267,6 @@ impl Addresses {
         self.known
             .retain(|_, account| account.open > 0 || !account.rates.are_full(rate, now_ms));
         self.sweep_at = (self.known.len() * 2).clamp(1024, ADDRESSES);
-    }
-}
-
-impl Rates {
-    fn full(rate: u32, now_ms: u64) -> Self {
-        Self {
-            arrivals: Bucket::full(rate.saturating_mul(HEARD), now_ms),
-            handshakes: Bucket::full(rate, now_ms),
-        }
-    }
-
-    fn arrive(&mut self, rate: u32, now_ms: u64) -> Result<(), ()> {
-        let rate = rate.saturating_mul(HEARD);
-        self.arrivals.take(1000, rate, rate, now_ms).map_err(drop)
-    }
-
-    /// # Errors
-    /// In so many milliseconds it may come again.
-    fn begin(&mut self, rate: u32, now_ms: u64) -> Result<(), u64> {
-        self.handshakes.take(1000, rate, rate, now_ms)
-    }
-
-    /// Whether it says nothing that a new one would not say.
-    fn are_full(mut self, rate: u32, now_ms: u64) -> bool {
-        let arriving = rate.saturating_mul(HEARD);
-        let is_full = |bucket: &mut Bucket, rate: u32| {
-            rate == 0
-                || bucket
-                    .take(u64::from(rate) * 1000, rate, rate, now_ms)
-                    .is_ok()
-        };
-        is_full(&mut self.handshakes, rate) && is_full(&mut self.arrivals, arriving)
     }
 }
 

@@ -54,6 +54,7 @@ mod ownership;
 pub mod pace;
 mod parts;
 mod presence;
+mod rates;
 mod reads;
 mod rebalance;
 mod receipt;

@@ -70,7 +70,9 @@ fn check_gap(history: &History, index: &Index, at_us: u64, gap: &Gap, found: &mu
             let known = index.known.get(topic).into_iter().flatten();
             if log.into_iter().any(|(id, _)| gap.covers(*id)) {
                 Some("something in it is still there")
-            } else if !known.into_iter().any(|id| gap.covers(*id)) {
+            } else if !known.into_iter().any(|id| gap.covers(*id))
+                && !index.may_have_held_more(topic, at_us)
+            {
                 Some("nothing was ever in it")
             } else {
                 None

@@ -19,6 +19,9 @@ pub(super) struct Index {
     pub(super) partitions: BTreeMap<Topic, u64>,
     /// What anybody was told of the store's losses.
     pub(super) rewound: Vec<Gap>,
+    /// Since when a topic may have held something under an id that nobody was told: a publish
+    /// that was never answered with one.
+    unanswered: BTreeMap<Topic, u64>,
     /// Since when the store may be another.
     pub(super) losses: Vec<u64>,
     /// Per partition, when which id was acknowledged or delivered to anybody.
@@ -52,15 +55,15 @@ impl Index {
                     id,
                     request: Request::Publish { topic, key },
                 } => {
-                    asked.insert((step.conn, id.clone()), topic.clone());
+                    asked.insert((step.conn, id.clone()), (topic.clone(), step.at_us));
                     self.published.insert((topic.clone(), *key));
                 }
                 What::Answered {
                     id,
                     answer: Answer::Stored { id: stored },
                 } => {
-                    if let Some(topic) = asked.get(&(step.conn, id.clone())) {
-                        self.note(&topic.clone(), *stored);
+                    if let Some((topic, _)) = asked.remove(&(step.conn, id.clone())) {
+                        self.note(&topic, *stored);
                         self.see(*stored, step.at_us);
                     }
                 }
@@ -73,6 +76,16 @@ impl Index {
                 _ => {}
             }
         }
+        for (topic, at_us) in asked.into_values() {
+            let since = self.unanswered.entry(topic).or_insert(at_us);
+            *since = at_us.min(*since);
+        }
+    }
+
+    /// Whether the topic may have held, by this time, what nobody knows the id of.
+    pub(super) fn may_have_held_more(&self, topic: &Topic, at_us: u64) -> bool {
+        let since = self.unanswered.get(topic);
+        since.is_some_and(|since| *since < at_us)
     }
 
     fn note(&mut self, topic: &Topic, id: u64) {

@@ -509,6 +509,39 @@ fn a_gap_that_is_none_is_found() {
 }
 
 #[test]
+fn a_gap_may_hold_what_was_published_and_never_answered() {
+    let told = |history: &mut History, refused: bool| {
+        history.bounded.insert("a".into());
+        later(history, |pen| {
+            let key = Key {
+                publisher: 7,
+                number: 7,
+            };
+            let request = Request::Publish {
+                topic: "a".into(),
+                key,
+            };
+            if refused {
+                let id: std::sync::Arc<str> = "p7".into();
+                pen.note(
+                    2,
+                    What::Asked {
+                        id: id.clone(),
+                        request,
+                    },
+                );
+                let code = "not_replicated".into();
+                let answer = Answer::Refused { code };
+                pen.note(2, What::Answered { id, answer });
+            }
+            pen.note(2, What::Gap(gap("a", Reason::Trimmed, 16, 48)));
+        });
+    };
+    keeps(|history| told(history, true));
+    breaks(Rule::FalseGap, |history| told(history, false));
+}
+
+#[test]
 fn a_trimmed_log_is_excused_only_where_it_was_told() {
     let trim = |history: &mut History| {
         history.bounded.insert("a".into());

@@ -75,7 +75,7 @@ pub(super) const LIMITS: Section = Section {
         },
         Key {
             name: "limits.handshakes_per_second",
-            doc: "Handshakes that this node begins per second; more are answered 503 with `Retry-After`. Empty: unlimited.",
+            doc: "Handshakes that this node begins per second; more are answered 503 with `Retry-After`, and connections (also plain HTTP) beyond twice as many are closed unread. Empty: unlimited.",
             secret: false,
             kind: Kind::OptionalCount {
                 min: 1,
@@ -88,7 +88,7 @@ pub(super) const LIMITS: Section = Section {
         },
         Key {
             name: "limits.handshakes_per_address",
-            doc: "Handshakes that one client address may begin per second; more are answered 429 with `Retry-After`. Empty: unlimited.",
+            doc: "Handshakes that one client address may begin per second; more are answered 429 with `Retry-After`, and connections (also plain HTTP) beyond twice as many are closed unread, but for those of `server.trusted_proxies`. Empty: unlimited.",
             secret: false,
             kind: Kind::OptionalCount {
                 min: 1,

@@ -242,11 +242,15 @@ impl Backend {
         };
         let (live, answers) = self.run_batch(lane, &batch).await?;
         let confirmed = lane != Lane::Replicated || self.is_replicated(&live).await;
+        let heard = self.heard_of(partition, &live.run_id);
         let mut results = Vec::with_capacity(messages.len());
         for (message, answer) in messages.iter().zip(&answers) {
             let mut result = read_answer(answer);
             if let Ok(appended) = &result {
                 self.note_id(partition, appended.id);
+                if let Some(heard) = &heard {
+                    heard.note(appended.id);
+                }
                 if replicated(message) && !confirmed {
                     result = Err(WriteError::Store(StoreError::NotReplicated));
                 }

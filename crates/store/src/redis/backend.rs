@@ -8,6 +8,7 @@ use redis::{Cmd, Value};
 use sparkway_protocol::{MessageId, Partition, Partitions};
 
 use super::append::Buckets;
+use super::former::{Heard, Processes};
 use super::keys::{self, Keys};
 use super::link::Live;
 use super::reply::only;
@@ -21,6 +22,8 @@ use crate::planted::Defect;
 struct Known {
     /// The highest id this node has seen or was answered.
     floor: AtomicU64,
+    /// Which server processes gave out what this node knows.
+    processes: Processes,
     buckets: Buckets,
     /// Held during a sweep: how many of them succeeded.
     sweeps: tokio::sync::Mutex<u64>,
@@ -110,6 +113,31 @@ impl Backend {
         }
     }
 
+    /// The account of what one server process has given out in a partition.
+    pub(super) fn heard_of(&self, partition: Partition, run_id: &str) -> Option<Arc<Heard>> {
+        let known = self.known(partition)?;
+        Some(known.processes.of(run_id))
+    }
+
+    /// The newest id of the partition that this node knows of any other process than this one, but
+    /// for those that handed everything on; zero when there is none.
+    pub(super) async fn newest_elsewhere(&self, partition: Partition, run_id: &str) -> MessageId {
+        if Defect::NoGeneration.is_planted() {
+            return MessageId::ZERO;
+        }
+        let Some(known) = self.known(partition) else {
+            return MessageId::ZERO;
+        };
+        let slot = self.slot(partition);
+        while let Some((former, newest)) = known.processes.elsewhere(run_id) {
+            if !self.router.was_moved(slot, &former, run_id).await {
+                return newest;
+            }
+            known.processes.forget(&former);
+        }
+        MessageId::ZERO
+    }
+
     /// The time buckets of a partition.
     pub(super) fn buckets(&self, partition: Partition) -> &Buckets {
         static NONE: std::sync::LazyLock<Buckets> = std::sync::LazyLock::new(Buckets::default);
@@ -162,7 +190,11 @@ impl Backend {
             pipeline
         };
         let called = self.router.call(Lane::Quick, slot, Repeat::Safe, build);
-        called.await.map(drop)
+        called.await?;
+        if let Some(known) = self.known(partition) {
+            known.processes.forget(former);
+        }
+        Ok(())
     }
 
     /// Runs one repeatable command in a partition.

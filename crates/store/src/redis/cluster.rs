@@ -1,5 +1,6 @@
 //! Which master of a cluster serves which slots.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -17,7 +18,7 @@ use crate::StoreError;
 const ASK_DEADLINE: Duration = Duration::from_millis(500);
 
 /// Most nodes that are asked at once.
-const ASKED_MAX: usize = 16;
+const ASKED_MAX: usize = 64;
 
 /// Ranges of slots and their masters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,14 +41,14 @@ impl SlotMap {
         self.ranges.iter().find(serves).map(|range| &range.2)
     }
 
-    /// Every master, once per range.
-    pub(super) fn masters(&self) -> impl Iterator<Item = &Address> {
-        self.ranges.iter().map(|range| &range.2)
+    /// Every master, once.
+    pub(super) fn masters(&self) -> BTreeSet<&Address> {
+        self.ranges.iter().map(|range| &range.2).collect()
     }
 
     /// Whether the address serves any slot.
     pub(super) fn has(&self, address: &Address) -> bool {
-        self.masters().any(|master| master == address)
+        self.ranges.iter().any(|range| range.2 == *address)
     }
 
     /// Reads the answer to CLUSTER SLOTS. A node that does not know its own name is where it was
@@ -124,28 +125,26 @@ pub(super) async fn ask(dialer: &Dialer, node: &Address) -> Option<View> {
 
 async fn question(dialer: &Dialer, node: &Address) -> Result<Option<View>, StoreError> {
     let mut wire = Wire::connect(dialer, node, Login::NoDatabase).await?;
-    let run_id = wire.ask(&[b"INFO", b"server"], |info| run_id_of(info.text()?));
-    let run_id = run_id.await?;
-    let age = wire.ask(&[b"CLUSTER", b"INFO"], |info| {
-        age_in(std::str::from_utf8(info.text()?).ok()?)
-    });
-    let age = age.await?;
-    let slots: [&[u8]; 2] = [b"CLUSTER", b"SLOTS"];
-    let map = wire.ask(&slots, |answer| SlotMap::read(answer, node));
-    let map = map.await?;
-    let role = wire.ask(&[b"ROLE"], |role| Some(is_master(role)));
-    let is_master = role.await? == Some(true);
-    let view = |run_id, age, map| View {
+    // In one write, and answered in this order.
+    wire.queue(&[b"INFO", b"server"]);
+    wire.queue(&[b"CLUSTER", b"INFO"]);
+    wire.queue(&[b"CLUSTER", b"SLOTS"]);
+    wire.queue(&[b"ROLE"]);
+    wire.flush().await?;
+    let run_id = wire.answer(|info| run_id_of(info.text()?)).await?;
+    let age = wire
+        .answer(|info| age_in(std::str::from_utf8(info.text()?).ok()?))
+        .await?;
+    let map = wire.answer(|slots| SlotMap::read(slots, node)).await?;
+    let is_master = wire.answer(|role| Some(is_master(role))).await? == Some(true);
+    let view = |((run_id, age), map)| View {
         node: node.clone(),
         run_id,
         age,
         map,
         is_master,
     };
-    Ok(run_id
-        .zip(age)
-        .zip(map)
-        .map(|((run_id, age), map)| view(run_id, age, map)))
+    Ok(run_id.zip(age).zip(map).map(view))
 }
 
 fn age_in(info: &str) -> Option<Age> {

@@ -10,39 +10,34 @@
 //! - The new process was running already when the former one last said that it serves the slot: it
 //!   was not restarted since it got the keys.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use super::cluster::{SlotMap, View};
 use super::url::Address;
 
-/// What was seen of the processes of a cluster, in rounds of questions to all of them.
+/// How many processes that served a slot are remembered, the last ones.
+const HOLDERS: usize = 4;
+
+/// What was seen of the masters of a cluster, in rounds of questions to all of its nodes.
 #[derive(Debug, Default)]
 pub(super) struct Sightings(Mutex<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
     round: u64,
-    processes: HashMap<Address, Process>,
+    /// By run id, those that are masters.
+    masters: HashMap<Box<str>, Master>,
+    /// By slot, of those that are asked for: which processes said themselves that they serve it,
+    /// and in which round for the last time.
+    holders: HashMap<u16, VecDeque<(Box<str>, u64)>>,
 }
 
 #[derive(Debug)]
-struct Process {
-    run_id: Box<str>,
-    /// The round in which it was first seen.
+struct Master {
+    address: Address,
+    /// The round since which it was a master whenever it was seen.
     since: u64,
-    /// The round in which it last said itself that it serves a slot, of those that are asked for.
-    said: HashMap<u16, u64>,
-}
-
-impl Process {
-    fn new(run_id: &str, since: u64) -> Self {
-        Self {
-            run_id: run_id.into(),
-            since,
-            said: HashMap::new(),
-        }
-    }
 }
 
 impl Sightings {
@@ -52,49 +47,57 @@ impl Sightings {
         seen.round += 1;
         let round = seen.round;
         // Who serves nothing and did not answer is forgotten: the table is no larger than a cluster.
-        seen.processes.retain(|address, _| {
-            let is_there = |view: &View| view.node == *address || view.map.has(address);
-            views.iter().any(is_there)
-        });
+        let is_known = |address: &Address| views.iter().any(|view| view.map.has(address));
+        seen.masters.retain(|_, master| is_known(&master.address));
+        let masters = || views.iter().filter(|view| view.is_of_master());
         for view in views {
-            let process = seen.processes.entry(view.node.clone());
-            let process = process.or_insert_with(|| Process::new(&view.run_id, round));
-            if process.run_id != view.run_id {
-                *process = Process::new(&view.run_id, round);
+            // The same node may have been asked under another name.
+            if !masters().any(|master| master.run_id == view.run_id) {
+                seen.masters.remove(&view.run_id);
             }
-            if view.is_of_master() {
-                let is_its_own = |slot: &&u16| view.map.master(**slot) == Some(&view.node);
-                let own = slots.iter().filter(is_its_own);
-                process.said.extend(own.map(|slot| (*slot, round)));
+        }
+        for view in masters() {
+            let address = view.node.clone();
+            let master = seen.masters.entry(view.run_id.clone());
+            master.or_insert(Master {
+                address,
+                since: round,
+            });
+        }
+        for slot in slots {
+            let claims = || masters().filter(|view| view.map.master(*slot) == Some(&view.node));
+            // Where two say so, one of them has not heard of the other.
+            if let (Some(view), 1) = (claims().next(), claims().count()) {
+                let holders = seen.holders.entry(*slot).or_default();
+                holders.retain(|(run_id, _)| *run_id != view.run_id);
+                holders.push_back((view.run_id.clone(), round));
+                while holders.len() > HOLDERS {
+                    holders.pop_front();
+                }
             }
         }
     }
 
-    /// Where a process was seen.
+    /// Where a process was seen as a master.
     pub(super) fn address_of(&self, run_id: &str) -> Option<Address> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut processes = seen.processes.iter();
-        let found = processes.find(|(_, process)| &*process.run_id == run_id);
-        found.map(|(address, _)| address.clone())
+        seen.masters
+            .get(run_id)
+            .map(|master| master.address.clone())
     }
 
-    /// Whether `heir` was seen running before the round in which `former` last said that it serves
-    /// the slot, and nobody but `heir` said so since.
+    /// Whether `heir` was a master before the round in which `former` last said, and alone, that it
+    /// serves the slot, and nobody but `heir` said so since.
     fn ran_before(&self, heir: (&Address, &str), slot: u16, former: &str) -> bool {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut processes = seen.processes.values();
-        let last = processes.find(|process| &*process.run_id == former);
-        let Some(last) = last.and_then(|process| process.said.get(&slot)) else {
+        let holders = seen.holders.get(&slot).into_iter().flatten();
+        let mut others = holders.rev().filter(|(run_id, _)| **run_id != *heir.1);
+        let Some((holder, last)) = others.next() else {
             return false;
         };
-        let is_heir = |process: &Process| &*process.run_id == heir.1;
-        let others = seen.processes.values().filter(|process| !is_heir(process));
-        let mut said = others.filter_map(|process| process.said.get(&slot));
-        let heir = seen
-            .processes
-            .get(heir.0)
-            .filter(|process| is_heir(process));
-        said.all(|round| round <= last) && heir.is_some_and(|process| process.since < *last)
+        let master = seen.masters.get(heir.1);
+        let master = master.filter(|master| master.address == *heir.0);
+        **holder == *former && master.is_some_and(|master| master.since < *last)
     }
 }
 
@@ -119,7 +122,11 @@ pub(super) fn judge(
     let Some(address) = map.master(slot) else {
         return Verdict::Unknown;
     };
-    let is_master = former.is_of_master() && map.has(&former.node) && former.node != *address;
+    if former.node == *address {
+        // Some node has not heard of it yet.
+        return Verdict::NotYet;
+    }
+    let is_master = former.is_of_master() && map.has(&former.node);
     if !is_master || !sightings.ran_before((address, heir), slot, &former.run_id) {
         return Verdict::Unknown;
     }
@@ -223,6 +230,60 @@ mod tests {
         let views = [view(1, "a", 1), view(2, "b", 1)];
         once.note(&views, &[SLOT]);
         assert_eq!(judged(&once, "b", &view(1, "a", 2)), Verdict::Unknown);
+    }
+
+    #[test]
+    fn heir_that_was_a_replica_proves_nothing() {
+        let replica = |run_id| View {
+            is_master: false,
+            ..view(2, run_id, 1)
+        };
+        let sightings = Sightings::default();
+        for _ in 0..2 {
+            let views = [view(1, "a", 1), replica("b"), view(3, "c", 1)];
+            sightings.note(&views, &[SLOT]);
+        }
+        sightings.note(&[view(1, "a", 2), view(2, "b", 2)], &[SLOT]);
+        assert_eq!(judged(&sightings, "b", &view(1, "a", 2)), Verdict::Unknown);
+        // Nor one that was a replica in between.
+        let sightings = calm();
+        sightings.note(&[view(1, "a", 1), replica("b")], &[SLOT]);
+        sightings.note(&[view(1, "a", 2), view(2, "b", 2)], &[SLOT]);
+        assert_eq!(judged(&sightings, "b", &view(1, "a", 2)), Verdict::Unknown);
+    }
+
+    #[test]
+    fn former_that_has_not_heard_of_it_says_nothing_new() {
+        // `b` had the slot, and is restarted while `a` still takes it for its own.
+        let sightings = calm();
+        for _ in 0..3 {
+            let views = [view(1, "a", 1), view(2, "b2", 2), view(3, "c", 2)];
+            sightings.note(&views, &[SLOT]);
+        }
+        assert_eq!(judged(&sightings, "b2", &view(1, "a", 2)), Verdict::Unknown);
+    }
+
+    #[test]
+    fn node_that_is_asked_under_two_names_is_one() {
+        let sightings = Sightings::default();
+        let alias = View {
+            node: Address {
+                host: "seed".into(),
+                port: 2,
+            },
+            ..view(2, "b", 1)
+        };
+        for _ in 0..2 {
+            let views = [
+                alias.clone(),
+                view(1, "a", 1),
+                view(2, "b", 1),
+                alias.clone(),
+            ];
+            sightings.note(&views, &[SLOT]);
+        }
+        assert_eq!(sightings.address_of("b"), Some(at(2)));
+        assert_eq!(judged(&sightings, "b", &view(1, "a", 2)), Verdict::Moved);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! would hide a rewind of the store.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -134,6 +134,29 @@ impl Live {
     }
 }
 
+/// Notices when commands go to another process than before, on any of the links that share it.
+#[derive(Clone, Debug)]
+pub(super) struct Switches {
+    count: watch::Sender<u64>,
+    last: Arc<std::sync::Mutex<Option<Box<str>>>>,
+}
+
+impl Switches {
+    /// For links to one server, or to one after the other.
+    pub(super) fn new(count: watch::Sender<u64>) -> Self {
+        let last = Arc::default();
+        Self { count, last }
+    }
+
+    fn connected(&self, run_id: &str) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = last.replace(run_id.into());
+        if before.is_some_and(|before| *before != *run_id) {
+            self.count.send_modify(|count| *count += 1);
+        }
+    }
+}
+
 /// A connection that is made again whenever it breaks, for as long as the link lives.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -148,12 +171,12 @@ impl Drop for Link {
 }
 
 impl Link {
-    /// Starts the supervisor. `switches` counts how often another process was behind a link.
+    /// Starts the supervisor.
     pub(super) fn start(
         dialer: Arc<Dialer>,
         locator: Locator,
         gauge: LinkGauge,
-        switches: watch::Sender<u64>,
+        switches: Switches,
     ) -> Arc<Self> {
         let (sender, live) = watch::channel(None);
         let supervisor = tokio::spawn(supervise(dialer, locator, (sender, switches), gauge));
@@ -174,20 +197,16 @@ impl Link {
 async fn supervise(
     dialer: Arc<Dialer>,
     locator: Locator,
-    (state, switches): (watch::Sender<Option<Arc<Live>>>, watch::Sender<u64>),
+    (state, switches): (watch::Sender<Option<Arc<Live>>>, Switches),
     gauge: LinkGauge,
 ) {
     let mut failures = 0_u32;
-    let mut former: Option<Box<str>> = None;
     while !state.is_closed() {
         match connect(&dialer, &locator).await {
             Ok((address, live)) => {
                 failures = 0;
                 tracing::debug!(%address, run_id = %live.run_id, "connected to the store");
-                if former.as_ref().is_some_and(|former| *former != live.run_id) {
-                    switches.send_modify(|count| *count += 1);
-                }
-                former = Some(live.run_id.clone());
+                switches.connected(&live.run_id);
                 let live = Arc::new(live);
                 let weak = Arc::downgrade(&live);
                 state.send_replace(Some(live));

@@ -26,6 +26,7 @@ mod fault;
 mod feed;
 mod fields;
 mod following;
+mod former;
 mod handover;
 mod keys;
 mod layout;
@@ -101,8 +102,8 @@ impl RedisStore {
             .map_err(|error| StoreError::Layout(error.to_string()))?;
         let dialer = Arc::new(Dialer::new(&settings)?);
         let router = Router::new(&settings, dialer);
-        // Twice: who was there before a slot moves is what the second round shows.
-        for _ in 0..2 {
+        // The first round finds the masters, and two more show who was there before a slot moves.
+        for _ in 0..3 {
             router.refresh(std::time::Duration::ZERO).await;
         }
         let layout = layout::settle(&router, &settings).await?;

@@ -7,14 +7,14 @@ use std::time::Duration;
 use redis::{Pipeline, Value};
 use sparkway_metrics::{RedisMetrics, RedisRole};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::cluster::{self, SlotMap};
 use super::dial::Dialer;
 use super::fault::Fault;
 use super::handover::{Sightings, Verdict, judge};
 use super::keys;
-use super::link::{Link, Live};
+use super::link::{Link, Live, Switches};
 use super::locate::{Locator, Sentinels};
 use super::meter::{Attempt, LinkGauge};
 use super::settings::RedisSettings;
@@ -25,8 +25,8 @@ use crate::StoreError;
 const MASTER_PATIENCE: Duration = Duration::from_millis(250);
 /// The slots are not asked for more often than this.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
-/// How often a process that gave a slot away is asked whether it knows of that already.
-const MOVED_TRIES: u32 = 10;
+/// How long it may take to find out whether a slot was moved: publishes wait for it.
+const JUDGED_WITHIN: Duration = Duration::from_secs(1);
 /// Pause before a call is repeated, in milliseconds.
 const PAUSE_MS: (u64, u64) = (5, 50);
 
@@ -73,8 +73,10 @@ pub(super) struct Router {
     command_deadline: Duration,
     route: Route,
     links: Mutex<Links>,
-    /// How often commands went to another process than before.
-    switches: watch::Sender<u64>,
+    /// Counts how often commands went to another process than before.
+    count: watch::Sender<u64>,
+    /// For links to all slots alike.
+    switches: Switches,
     metrics: RedisMetrics,
 }
 
@@ -93,12 +95,14 @@ impl Router {
                 refreshed: tokio::sync::Mutex::new(None),
             },
         };
+        let count = watch::Sender::new(0);
         Self {
             dialer,
             command_deadline: settings.command_deadline,
             route,
             links: Mutex::default(),
-            switches: watch::Sender::new(0),
+            switches: Switches::new(count.clone()),
+            count,
             metrics: RedisMetrics::new(),
         }
     }
@@ -121,7 +125,7 @@ impl Router {
     /// Changes whenever commands begin to go to another process than before: what the former one
     /// answered last, this one may not know.
     pub(super) fn switches(&self) -> watch::Receiver<u64> {
-        self.switches.subscribe()
+        self.count.subscribe()
     }
 
     /// When a call that begins now has to end.
@@ -206,7 +210,11 @@ impl Router {
             let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
             let start = || {
                 let gauge = LinkGauge::new(&self.metrics, RedisRole::Command);
-                let switches = self.switches.clone();
+                let switches = match &self.route {
+                    Route::One(_) => self.switches.clone(),
+                    // Each master has links of its own.
+                    Route::Slots { .. } => Switches::new(self.count.clone()),
+                };
                 Link::start(Arc::clone(&self.dialer), locator, gauge, switches)
             };
             Arc::clone(links.entry(key).or_insert_with(start))
@@ -248,7 +256,7 @@ impl Router {
         }
         let known = current(map);
         let others = seeds.iter().filter(|seed| !known.has(seed));
-        let asked: Vec<&Address> = known.masters().chain(others).collect();
+        let asked: Vec<&Address> = known.masters().into_iter().chain(others).collect();
         let views = cluster::ask_all(&self.dialer, &asked).await;
         sightings.note(&views, &keys::slots());
         if let Some(found) = cluster::newest(&views) {
@@ -262,7 +270,7 @@ impl Router {
                 before.is_some() && before != found.master(slot)
             };
             if keys::slots().into_iter().any(was_moved) {
-                self.switches.send_modify(|count| *count += 1);
+                self.count.send_modify(|count| *count += 1);
             }
         }
         *refreshed = Some(Instant::now());
@@ -274,24 +282,27 @@ impl Router {
         let Route::Slots { map, sightings, .. } = &self.route else {
             return false;
         };
-        for _ in 0..MOVED_TRIES {
-            self.refresh(REFRESH_INTERVAL).await;
-            let Some(address) = sightings.address_of(former) else {
-                return false;
-            };
-            let Some(view) = cluster::ask(&self.dialer, &address).await else {
-                return false;
-            };
-            if *view.run_id != *former {
-                return false;
+        let judging = async {
+            loop {
+                self.refresh(REFRESH_INTERVAL).await;
+                let Some(address) = sightings.address_of(former) else {
+                    return false;
+                };
+                // One that is slow to answer may answer yet; another process will not.
+                if let Some(view) = cluster::ask(&self.dialer, &address).await {
+                    if *view.run_id != *former {
+                        return false;
+                    }
+                    match judge(sightings, &current(map), (slot, heir), &view) {
+                        Verdict::Moved => return true,
+                        Verdict::Unknown => return false,
+                        Verdict::NotYet => {}
+                    }
+                }
+                sleep_until(Instant::now() + REFRESH_INTERVAL).await;
             }
-            match judge(sightings, &current(map), (slot, heir), &view) {
-                Verdict::Moved => return true,
-                Verdict::Unknown => return false,
-                Verdict::NotYet => sleep_until(Instant::now() + REFRESH_INTERVAL).await,
-            }
-        }
-        false
+        };
+        timeout(JUDGED_WITHIN, judging).await.unwrap_or(false)
     }
 
     /// Lets go of connections to servers that serve nothing any more.

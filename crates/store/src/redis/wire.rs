@@ -85,10 +85,18 @@ impl Wire {
     pub(super) async fn ask<T>(
         &mut self,
         words: &[&[u8]],
-        mut take: impl FnMut(&Value<'_>) -> Option<T>,
+        take: impl FnMut(&Value<'_>) -> Option<T>,
     ) -> Result<Option<T>, StoreError> {
         self.queue(words);
         self.flush().await?;
+        self.answer(take).await
+    }
+
+    /// The answer to the oldest command that was written and not answered yet, as [`Wire::ask`].
+    pub(super) async fn answer<T>(
+        &mut self,
+        mut take: impl FnMut(&Value<'_>) -> Option<T>,
+    ) -> Result<Option<T>, StoreError> {
         loop {
             let answer = self.next(|value| match value {
                 Value::Push(_) => None,

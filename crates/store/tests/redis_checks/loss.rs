@@ -87,7 +87,7 @@ async fn loss_is_reported_when_a_new_node_writes_first() {
 /// is told to whoever was there, before anything that was stored behind it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn loss_that_grows_is_told_to_those_who_came_before() {
-    for is_reader in [false, true] {
+    for (is_reader, is_ahead) in [(false, false), (true, false), (true, true)] {
         let mut server = Server::start(&[]);
         let let_in = |server: &Server| {
             let rights = ["on", ">word", "~*", "&*", "+@all"];
@@ -114,6 +114,17 @@ async fn loss_that_grows_is_told_to_those_who_came_before() {
         reader.reach(between).await;
         assert!(between < lost);
         assert!(!reader.holes.is_empty() && !reader.holes.iter().any(|hole| covers(*hole, lost)));
+        let connections = reader.repairs;
+        let mut expected = vec![seen, between];
+        if is_ahead {
+            // The new master has given out higher ids meanwhile than the former one ever did.
+            let beyond = lost.get() + 60_000 * 4096;
+            server.cli(&["SET", "sw:{ms3}:clock", &beyond.to_string()]);
+            let higher = publish(&*early, message(&heard, "higher")).await;
+            reader.reach(higher).await;
+            assert!(higher > lost);
+            expected.push(higher);
+        }
         let_in(&server);
         let after = if is_reader {
             // A feed alone says what its node knows, too.
@@ -126,10 +137,14 @@ async fn loss_that_grows_is_told_to_those_who_came_before() {
         while reader.entries.last().is_none_or(|entry| entry.id < after) {
             reader.step().await;
         }
-        assert_eq!(ids(&reader.entries), [seen, between, after]);
-        let told = reader.holes.iter().any(|hole| covers(*hole, lost));
-        assert!(told, "{lost} in {:?}, {is_reader}", reader.holes);
-        assert_eq!(reader.repairs, 1, "no connection was made anew for it");
+        expected.push(after);
+        assert_eq!(ids(&reader.entries), expected);
+        // Everybody who follows is told, however far it has come.
+        let newest = expected[expected.len() - 2];
+        let tells = |hole: &Hole| covers(*hole, lost) && hole.before > newest;
+        let told = reader.holes.iter().any(tells);
+        assert!(told, "{lost} in {:?}, {is_reader} {is_ahead}", reader.holes);
+        assert_eq!(reader.repairs, connections, "on the connection that stood");
     }
 }
 

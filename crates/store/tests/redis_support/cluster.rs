@@ -19,7 +19,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts `masters` masters with a share of the slots each, and as many replicas of the first.
     pub(crate) fn start(masters: usize, replicas: usize) -> Self {
-        let rights = rights::options();
+        let rights = rights::options_of_cluster();
         let mut options = vec![
             "--cluster-enabled",
             "yes",

@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::backend::Backend;
 use super::codec::{Announcement, announced_hole, announcement, name_in};
 use super::following::{Following, Work};
+use super::former::Heard;
 use super::link::backoff;
 use super::meter::LinkGauge;
 use super::reply::id_of;
@@ -46,6 +47,7 @@ pub(super) fn open(backend: Arc<Backend>, partition: Partition) -> Feed {
             following: Following::default(),
             holes: None,
             seen: MessageId::ZERO,
+            heard: None,
         };
         tokio::spawn(task.run());
     } else {
@@ -84,6 +86,8 @@ struct Task {
     holes: Option<Vec<Hole>>,
     /// The newest id seen on this feed's connections.
     seen: MessageId,
+    /// What the process behind the connection has given out.
+    heard: Option<Arc<Heard>>,
 }
 
 impl Task {
@@ -151,6 +155,7 @@ impl Task {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut pings = 0_u32;
         let events = self.events.clone();
+        let mut switches = self.backend.router.switches();
         loop {
             tokio::select! {
                 ready = subscriber.ready() => {
@@ -168,6 +173,8 @@ impl Task {
                     pings = pings.wrapping_add(1);
                     subscriber.ping(pings.is_multiple_of(ROLE_EVERY)).await?;
                 }
+                // Commands went to another process for longer than this connection did.
+                Ok(()) = switches.changed() => self.ask_again(&mut subscriber).await?,
                 () = events.closed() => return Err(Stop::Unread),
             }
         }
@@ -270,7 +277,8 @@ impl Task {
         answer: &[Option<Vec<u8>>],
     ) -> Result<(), Stop> {
         match subscriber.answered()? {
-            Asked::Ping | Asked::Generation => Ok(()),
+            Asked::Ping => Ok(()),
+            Asked::Generation => self.tell_holes(answer).await,
             Asked::Role => match answer.first() {
                 Some(Some(role)) if role == b"master" => Ok(()),
                 _ => Err(StoreError::Unavailable("server is no master any more").into()),
@@ -294,6 +302,9 @@ impl Task {
     fn see(&mut self, id: MessageId) {
         self.seen = self.seen.max(id);
         self.backend.note_id(self.partition, id);
+        if let Some(heard) = &self.heard {
+            heard.note(id);
+        }
     }
 
     /// Hands an event on; waits for the reader, and reads nothing meanwhile.

@@ -1,5 +1,8 @@
 //! What a feed does on a new connection: it subscribes again, and finds out what happened meanwhile.
 
+use std::sync::Arc;
+
+use sparkway_protocol::MessageId;
 use tokio::time::timeout;
 
 use super::{Answer, CONFIRM_DEADLINE, DEAF, Stop, Task, refused};
@@ -43,10 +46,16 @@ impl Task {
     }
 
     /// Asks what another process may have lost, once it is known that it was not handed everything.
-    async fn settle_generation(&self, subscriber: &mut Subscriber) -> Result<Answer, StoreError> {
-        let answer = self
-            .ask_generation(subscriber, !self.backend.may_inherit())
-            .await?;
+    async fn settle_generation(
+        &mut self,
+        subscriber: &mut Subscriber,
+    ) -> Result<Answer, StoreError> {
+        let (backend, partition) = (Arc::clone(&self.backend), self.partition);
+        self.heard = backend.heard_of(partition, &subscriber.run_id);
+        let elsewhere = backend.newest_elsewhere(partition, &subscriber.run_id);
+        let elsewhere = elsewhere.await;
+        let settled = !backend.may_inherit();
+        let answer = self.ask_generation(subscriber, settled, elsewhere).await?;
         let text = |at: usize| answer.get(at).and_then(Option::as_deref);
         if text(0) != Some(b"unsettled") {
             return Ok(answer);
@@ -55,14 +64,45 @@ impl Task {
             let heir = &subscriber.run_id;
             self.backend.inherit(self.partition, former, heir).await?;
         }
-        self.ask_generation(subscriber, true).await
+        self.ask_generation(subscriber, true, elsewhere).await
+    }
+
+    /// Asks on a connection that stands: this node has learned more of another process since it
+    /// began. The answer comes in line with everything else.
+    pub(super) async fn ask_again(&mut self, subscriber: &mut Subscriber) -> Result<(), Stop> {
+        let backend = Arc::clone(&self.backend);
+        let elsewhere = backend.newest_elsewhere(self.partition, &subscriber.run_id);
+        let elsewhere = elsewhere.await;
+        if elsewhere > MessageId::ZERO {
+            self.queue_generation(subscriber, true, elsewhere);
+            subscriber.flush().await?;
+        }
+        Ok(())
     }
 
     async fn ask_generation(
         &self,
         subscriber: &mut Subscriber,
         settled: bool,
+        elsewhere: MessageId,
     ) -> Result<Answer, StoreError> {
+        self.queue_generation(subscriber, settled, elsewhere);
+        subscriber.flush().await?;
+        loop {
+            subscriber.ready().await?;
+            match subscriber.take(|_, _| None::<()>)? {
+                Some(Said::Answered(answer)) => {
+                    subscriber.answered()?;
+                    return Ok(answer);
+                }
+                Some(Said::Refused(error)) => return Err(refused(&error)),
+                Some(Said::Left(_)) => return Err(DEAF),
+                _ => {}
+            }
+        }
+    }
+
+    fn queue_generation(&self, subscriber: &mut Subscriber, settled: bool, elsewhere: MessageId) {
         let (keys, partition) = (&self.backend.keys, self.partition);
         let (clock, generation) = (keys.clock(partition), keys.generation(partition));
         let holes = keys.holes(partition);
@@ -87,21 +127,17 @@ impl Task {
             if settled { "1" } else { "0" },
             self.backend.publish_word(),
             &self.stem,
+            &elsewhere.to_string(),
         ];
         subscriber.ask(Asked::Generation, &words.map(str::as_bytes));
-        subscriber.flush().await?;
-        loop {
-            subscriber.ready().await?;
-            match subscriber.take(|_, _| None::<()>)? {
-                Some(Said::Answered(answer)) => {
-                    subscriber.answered()?;
-                    return Ok(answer);
-                }
-                Some(Said::Refused(error)) => return Err(refused(&error)),
-                Some(Said::Left(_)) => return Err(DEAF),
-                _ => {}
-            }
+    }
+
+    /// Tells the holes in an answer that were not told before.
+    pub(super) async fn tell_holes(&mut self, answer: &[Option<Vec<u8>>]) -> Result<(), Stop> {
+        for hole in holes_in(answer) {
+            self.tell_hole(hole).await?;
         }
+        Ok(())
     }
 
     /// Something is known to be lost that was not when the connection began: another node has seen
@@ -119,9 +155,7 @@ impl Task {
         let clock = answer.first().and_then(Option::as_deref).and_then(id_of);
         let clock = clock.ok_or(StoreError::Corrupt("clock"))?;
         self.see(clock);
-        let holes = answer.iter().skip(1);
-        let holes = holes.filter_map(|hole| read_hole(std::str::from_utf8(hole.as_deref()?).ok()?));
-        let holes: Vec<Hole> = holes.collect();
+        let holes: Vec<Hole> = holes_in(answer).collect();
         // Nobody on a feed's first connection could have seen what was lost before.
         if let Some(told) = self.holes.replace(holes.clone()) {
             for hole in holes.into_iter().filter(|hole| !told.contains(hole)) {
@@ -131,4 +165,10 @@ impl Task {
         }
         Ok(())
     }
+}
+
+/// The holes in the script's answer, behind the clock.
+fn holes_in(answer: &[Option<Vec<u8>>]) -> impl Iterator<Item = Hole> {
+    let holes = answer.iter().skip(1);
+    holes.filter_map(|hole| read_hole(std::str::from_utf8(hole.as_deref()?).ok()?))
 }

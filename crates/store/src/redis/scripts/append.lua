@@ -83,6 +83,7 @@ for m = 1, count do
         call('SET', KEYS[2], run_id)
         call('RPUSH', KEYS[3], kind .. ':' .. this)
         call('LTRIM', KEYS[3], -16, -1)
+        if kind ~= 'b' then call(publish, ARGV[11], 'H' .. kind .. ':' .. this) end
       elseif not stored and tonumber(ARGV[3]) > clock then
         -- The node that came first after a loss had seen less than this one: see generation.lua.
         local last = call('LINDEX', KEYS[3], -1)
