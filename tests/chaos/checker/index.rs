@@ -19,9 +19,10 @@ pub(super) struct Index {
     pub(super) partitions: BTreeMap<Topic, u64>,
     /// What anybody was told of the store's losses.
     pub(super) rewound: Vec<Gap>,
-    /// Since when a topic may have held something under an id that nobody was told: a publish
-    /// that was never answered with one.
-    unanswered: BTreeMap<Topic, u64>,
+    /// Publishes that were never answered with an id on the connection that asked, and when.
+    unanswered: BTreeMap<Topic, Vec<(u64, Key)>>,
+    /// What was answered with one at last.
+    answered: BTreeSet<(Topic, Key)>,
     /// Since when the store may be another.
     pub(super) losses: Vec<u64>,
     /// Per partition, when which id was acknowledged or delivered to anybody.
@@ -55,15 +56,17 @@ impl Index {
                     id,
                     request: Request::Publish { topic, key },
                 } => {
-                    asked.insert((step.conn, id.clone()), (topic.clone(), step.at_us));
+                    let publish = (topic.clone(), *key, step.at_us);
+                    asked.insert((step.conn, id.clone()), publish);
                     self.published.insert((topic.clone(), *key));
                 }
                 What::Answered {
                     id,
                     answer: Answer::Stored { id: stored },
                 } => {
-                    if let Some((topic, _)) = asked.remove(&(step.conn, id.clone())) {
+                    if let Some((topic, key, _)) = asked.remove(&(step.conn, id.clone())) {
                         self.note(&topic, *stored);
+                        self.answered.insert((topic, key));
                         self.see(*stored, step.at_us);
                     }
                 }
@@ -76,16 +79,20 @@ impl Index {
                 _ => {}
             }
         }
-        for (topic, at_us) in asked.into_values() {
-            let since = self.unanswered.entry(topic).or_insert(at_us);
-            *since = at_us.min(*since);
+        for (topic, key, at_us) in asked.into_values() {
+            self.unanswered.entry(topic).or_default().push((at_us, key));
         }
     }
 
-    /// Whether the topic may have held, by this time, what nobody knows the id of.
+    /// Whether the topic may have held, by this time, something under an id that nobody was told:
+    /// a repeat names the same id, unless the store lost what it knew of the first try.
     pub(super) fn may_have_held_more(&self, topic: &Topic, at_us: u64) -> bool {
-        let since = self.unanswered.get(topic);
-        since.is_some_and(|since| *since < at_us)
+        let tries = self.unanswered.get(topic).into_iter().flatten();
+        let mut before = tries.filter(|(tried_us, _)| *tried_us < at_us);
+        let is_unknown = |key: Key| {
+            self.may_have_lost_by(at_us) || !self.answered.contains(&(topic.clone(), key))
+        };
+        before.any(|(_, key)| is_unknown(*key))
     }
 
     fn note(&mut self, topic: &Topic, id: u64) {

@@ -8,6 +8,7 @@ mod lifecycle;
 mod repeat;
 mod rolling;
 mod slow;
+mod split;
 mod store;
 mod takeover;
 

@@ -1,8 +1,8 @@
 //! A TCP line that can be broken in every way a network breaks.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -17,7 +17,7 @@ pub(crate) struct Proxy {
 }
 
 struct Line {
-    to: String,
+    to: Mutex<String>,
     /// Whether bytes from the client go through.
     up: watch::Sender<bool>,
     /// Whether bytes from the node go through.
@@ -33,7 +33,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let line = Arc::new(Line {
-            to: format!("127.0.0.1:{port}"),
+            to: Mutex::new(format!("127.0.0.1:{port}")),
             up: watch::channel(true).0,
             down: watch::channel(true).0,
             cut: Notify::new(),
@@ -50,6 +50,17 @@ impl Proxy {
     /// Where clients connect.
     pub(crate) fn url(&self) -> String {
         format!("ws://{}/ws", self.address)
+    }
+
+    /// Where anything else connects.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Resets all connections; new ones lead to this port.
+    pub(crate) fn lead_to(&self, port: u16) {
+        *self.line.to.lock().unwrap() = format!("127.0.0.1:{port}");
+        self.line.cut.notify_waiters();
     }
 
     /// What the node says does not arrive any more; what the client says does.
@@ -94,7 +105,8 @@ impl Line {
     }
 
     async fn carry(self: Arc<Self>, client: TcpStream) {
-        let Ok(node) = TcpStream::connect(&self.to).await else {
+        let to = self.to.lock().unwrap().clone();
+        let Ok(node) = TcpStream::connect(&to).await else {
             return;
         };
         let _ = (client.set_nodelay(true), node.set_nodelay(true));

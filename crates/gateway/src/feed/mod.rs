@@ -1,6 +1,8 @@
 //! The heart of a node: one reader per partition hands entries on, strictly in id order over all
 //! topics, and repairs what is missing before it goes on.
 
+mod repairing;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,8 +11,8 @@ use sparkway_metrics::RepairResult;
 use sparkway_protocol::{Entry, Ephemeral, MessageId, Partition, TopicName};
 use sparkway_store::feed::FeedRequest;
 use sparkway_store::planted::Defect;
-use sparkway_store::{Feed, FeedEvent, Hole, Page, Want};
-use sparkway_topic::{Part, PresenceDiff, Verdict, Window, merge, missing_before};
+use sparkway_store::{Feed, FeedEvent, Hole};
+use sparkway_topic::{PresenceDiff, Verdict};
 
 use crate::looks::Looks;
 use crate::shared::{Lot, Shared};
@@ -41,6 +43,8 @@ pub(crate) struct Reader {
     presence: PresenceDiff,
     /// What is handed on was read from the log.
     repairing: bool,
+    /// What was told last to be lost.
+    hole: Option<Hole>,
 }
 
 impl Reader {
@@ -54,6 +58,7 @@ impl Reader {
             put_off: None,
             presence: PresenceDiff::default(),
             repairing: false,
+            hole: None,
         }
     }
 
@@ -163,13 +168,18 @@ impl Reader {
     }
 
     fn hand_on(&mut self, entry: Arc<Entry>) {
-        if let Some(lot) = self.lot() {
-            let mut log = lot.log();
-            self.shared.check_entry(log.last(&entry.topic), &entry);
-            log.push(Arc::clone(&entry));
-        }
+        self.keep(&entry);
         self.shared.taps.entry(&entry);
         self.batch.entry(entry);
+    }
+
+    /// For those who resume.
+    fn keep(&self, entry: &Arc<Entry>) {
+        if let Some(lot) = self.lot() {
+            let mut log = lot.log();
+            self.shared.check_entry(log.last(&entry.topic), entry);
+            log.push(Arc::clone(entry));
+        }
     }
 
     /// The topic is live: what came while it was being followed goes through every worker like
@@ -178,7 +188,8 @@ impl Reader {
         // Live already, by an earlier answer: what came while it was not followed is in the log.
         let last = self.lot().and_then(|lot| lot.log().last(topic));
         if let Some(last) = last.filter(|last| *last < tip) {
-            self.catch_up(vec![(topic.clone(), last)], tip).await;
+            self.catch_up(vec![(topic.clone(), last)], tip, MessageId::ZERO)
+                .await;
         }
         if let Some(lot) = self.lot() {
             lot.log().live(topic, tip);
@@ -207,7 +218,8 @@ impl Reader {
         metrics.gaps_open.inc();
         let topic = entry.topic.clone();
         self.repairing = true;
-        self.catch_up(vec![(topic, after)], entry.id).await;
+        self.catch_up(vec![(topic, after)], entry.id, MessageId::ZERO)
+            .await;
         self.repairing = false;
         metrics.gaps_open.dec();
         metrics.gap_repairs.at(RepairResult::Ok).inc();
@@ -232,7 +244,8 @@ impl Reader {
             .map(|lot| lot.log().live_topics())
             .unwrap_or_default();
         if !Defect::NoRepair.is_planted() {
-            self.catch_up(topics, clock).await;
+            let past = self.batch.position();
+            self.catch_up(topics, clock, past).await;
         }
         self.batch.reached(clock);
         if let Some(lot) = self.lot() {
@@ -245,92 +258,6 @@ impl Reader {
         self.shared.tasks.spawn(check);
     }
 
-    /// Reads all topics from their last ids up to `bound`, merges them, hands them on.
-    async fn catch_up(&mut self, topics: Vec<(TopicName, MessageId)>, bound: MessageId) {
-        let mut cursors = topics;
-        while !cursors.is_empty() {
-            let mut parts = Vec::with_capacity(cursors.len());
-            let mut more = Vec::new();
-            for chunk in cursors.chunks(self.shared.sizes.repair_topics) {
-                let wants: Vec<Want> = chunk
-                    .iter()
-                    .map(|(topic, after)| Want {
-                        topic: topic.clone(),
-                        after: *after,
-                    })
-                    .collect();
-                for (page, (topic, after)) in self.read(wants).await.into_iter().zip(chunk) {
-                    self.tell_gap(topic, *after, &page).await;
-                    if page.more {
-                        more.push(topic.clone());
-                    }
-                    parts.push(Part {
-                        entries: page.entries,
-                        more: page.more,
-                    });
-                }
-            }
-            let merged = merge(parts, bound);
-            for entry in merged.entries {
-                self.hand_on(entry);
-            }
-            self.flush().await;
-            if merged.position >= bound {
-                return;
-            }
-            cursors = cursors
-                .into_iter()
-                .map(|(topic, after)| (topic, after.max(merged.position)))
-                .collect();
-        }
-    }
-
-    /// Reads until the store answers: nothing may be handed on before.
-    async fn read(&self, wants: Vec<Want>) -> Vec<Page> {
-        let mut pause = Duration::from_millis(10);
-        let mut limit = self.shared.sizes.repair_page;
-        loop {
-            match self
-                .shared
-                .store
-                .read(self.partition, wants.clone(), limit)
-                .await
-            {
-                Ok(pages) => return pages,
-                Err(error) => {
-                    tracing::warn!(partition = self.partition.get(), %error, "repair waits");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(REPAIR_PAUSE);
-                    // What was too much for one answer must not be asked for ever.
-                    limit = (limit / 2).max(self.shared.sizes.repair_page_min);
-                }
-            }
-        }
-    }
-
-    /// What the log no longer has is told to everybody who should have received it.
-    async fn tell_gap(&mut self, topic: &TopicName, after: MessageId, page: &Page) {
-        let first = page.entries.first().map(AsRef::as_ref);
-        let age_ms = self.shared.retention(topic).age_ms;
-        let window = Window {
-            now_ms: self.shared.clock.unix_ms(),
-            age_ms,
-        };
-        if let Some(gap) = missing_before(topic, after, first, after, window) {
-            // Before it is told: whoever resumes from now on finds the gap in the log.
-            if let (Some(lot), Some(first)) = (self.lot(), first) {
-                lot.log().restart(topic, first.prev);
-            }
-            self.shared
-                .metrics
-                .topic
-                .gap_repairs
-                .at(RepairResult::Trimmed)
-                .inc();
-            self.send(&FanOut::Gap(gap)).await;
-        }
-    }
-
     async fn tell_presence(&mut self) {
         for (topic, changes) in self.presence.take(PRESENCE_PER_TURN) {
             self.batch.presence(topic, changes);
@@ -340,6 +267,7 @@ impl Reader {
 
     async fn rewound(&mut self, hole: Hole) {
         self.flush().await;
+        self.hole = Some(hole);
         self.send(&FanOut::Rewound(self.partition, hole)).await;
     }
 

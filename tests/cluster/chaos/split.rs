@@ -1,0 +1,101 @@
+//! Two masters at once: nodes do not leave a former one at the same moment.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sparkway_client::{Encoding, FrameType};
+
+use crate::harness::node::Process;
+use crate::harness::peer::{Peer, code_of};
+use crate::harness::proxy::Proxy;
+use crate::harness::redis::Redis;
+use crate::harness::until_true;
+
+/// Longest time until a node is with the server that its line leads to.
+const FOLLOWS: Duration = Duration::from_secs(20);
+
+async fn node(name: &str, line: &Proxy) -> Process {
+    let store = format!("redis://{}", line.address());
+    let settings = [("auth.mode", "off"), ("store.url", store.as_str())];
+    Process::serve(name, &settings).await
+}
+
+/// Publishes until the store takes it.
+async fn publish(peer: &mut Peer, topic: &str, text: &str) -> String {
+    loop {
+        let answer = peer.publish_as(text, topic, json!(text)).await;
+        if answer["type"] == "ws:ack" {
+            return answer["data"]["result"]["id"].as_str().unwrap().to_owned();
+        }
+        assert_eq!(code_of(&answer), "unavailable");
+    }
+}
+
+fn number(id: &str) -> u64 {
+    id.parse().unwrap()
+}
+
+/// Hears of losses until one covers the message.
+async fn is_told_of(peer: &mut Peer, topic: &str, id: &str) {
+    let covers = |gap: &Value| {
+        let edge = |name: &str| number(gap[name].as_str().unwrap());
+        edge("after") < number(id) && number(id) < edge("before")
+    };
+    loop {
+        let gap = peer.wire.wait_for(FrameType::Gap, FOLLOWS).await.unwrap();
+        assert_eq!(gap.field("reason"), "rewound");
+        if gap.topic.as_deref() == Some(topic) && covers(&gap.data()) {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_either_of_two_masters_got_alone_is_told_and_nothing_comes_out_of_order() {
+    let former = Redis::start().await;
+    let port = former.port.to_string();
+    let next = Redis::with(&["--replicaof", "127.0.0.1", &port]).await;
+    let lines = [Proxy::to(former.port).await, Proxy::to(former.port).await];
+    let (late, early) = (
+        node("late", &lines[0]).await,
+        node("early", &lines[1]).await,
+    );
+    let mut on_late = Peer::connect(&late.url(0), Encoding::Json).await;
+    let mut on_early = Peer::connect(&early.url(0), Encoding::Json).await;
+    for peer in [&mut on_late, &mut on_early] {
+        peer.subscribe(&["t", "u"]).await;
+    }
+    let first = on_early.publish("t", json!("first")).await;
+    on_early.saw(&first).await;
+    on_late.saw(&first).await;
+    until_true("the replica has it", FOLLOWS, || {
+        next.cli(&["GET", "sw:{ms3}:clock"]).trim() == first
+    })
+    .await;
+    // The replica is a master now, and one node goes there.
+    assert_eq!(next.cli(&["REPLICAOF", "NO", "ONE"]).trim(), "OK");
+    lines[1].lead_to(next.port);
+    let only_next = publish(&mut on_early, "t", "only next").await;
+    assert_eq!(former.cli(&["GET", "sw:{ms3}:clock"]).trim(), first);
+    on_early.saw(&only_next).await;
+    // The other one is still with the former master, which takes what it gets.
+    let only_former = on_late.publish("u", json!("only former")).await;
+    assert!(number(&only_former) > number(&only_next));
+    on_late.saw(&only_former).await;
+    let after = publish(&mut on_early, "t", "after").await;
+    assert!(number(&after) > number(&only_former));
+    on_early.saw(&after).await;
+    // Now it follows. Each side learns what it cannot have.
+    lines[0].lead_to(next.port);
+    is_told_of(&mut on_early, "u", &only_former).await;
+    is_told_of(&mut on_late, "t", &only_next).await;
+    // What is newer than all that was handed on comes, what is older does not come behind it.
+    let seen = on_late.message().await;
+    assert_eq!(seen["id"], json!(after), "{seen}");
+    let last = publish(&mut on_late, "u", "last").await;
+    for peer in [&mut on_late, &mut on_early] {
+        let seen = peer.message().await;
+        assert_eq!(seen["id"], json!(last), "{seen}");
+        peer.is_alive().await;
+    }
+}
