@@ -199,8 +199,7 @@ impl Attached {
             if has_room || self.is_over() {
                 return;
             }
-            if !may_have_more && !counted {
-                counted = true;
+            if !may_have_more && !std::mem::replace(&mut counted, true) {
                 let limited = &self.worker.shared.metrics.session.rate_limited;
                 limited.at(RateScope::Unacknowledged).inc();
             }
