@@ -1,6 +1,6 @@
 //! Messages on their way into inboxes that did not take them at once: one queue per receiver, so
-//! that their order stays, and bounds on the number and the bytes of all of them. What finds no room, or is given up, is found
-//! in the logs of conversations (`missed`).
+//! that their order stays, and bounds on the number and the bytes of all of them. What finds no
+//! room, or is given up, is found in the logs of conversations (`missed`).
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
