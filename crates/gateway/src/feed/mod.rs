@@ -3,6 +3,7 @@
 
 mod repairing;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,9 @@ use crate::worker::{FanOut, Worker};
 
 /// Longest pause between two attempts to read the log.
 const REPAIR_PAUSE: Duration = Duration::from_millis(250);
+
+/// How many holes are remembered: as many as the store does.
+const HOLES: usize = 16;
 
 /// How often it is told who came and left, and about how many users of one topic: a crowd that
 /// comes back is told as 1,000 users per second.
@@ -43,8 +47,8 @@ pub(crate) struct Reader {
     presence: PresenceDiff,
     /// What is handed on was read from the log.
     repairing: bool,
-    /// What was told last to be lost.
-    hole: Option<Hole>,
+    /// What was told to be lost, the last of it.
+    told: VecDeque<Hole>,
 }
 
 impl Reader {
@@ -58,7 +62,7 @@ impl Reader {
             put_off: None,
             presence: PresenceDiff::default(),
             repairing: false,
-            hole: None,
+            told: VecDeque::new(),
         }
     }
 
@@ -267,7 +271,10 @@ impl Reader {
 
     async fn rewound(&mut self, hole: Hole) {
         self.flush().await;
-        self.hole = Some(hole);
+        if self.told.len() == HOLES {
+            self.told.pop_front();
+        }
+        self.told.push_back(hole);
         self.send(&FanOut::Rewound(self.partition, hole)).await;
     }
 

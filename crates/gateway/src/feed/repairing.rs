@@ -1,5 +1,6 @@
 //! Reading from the log what did not come over the feed.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use sparkway_metrics::RepairResult;
@@ -44,7 +45,7 @@ impl Reader {
             }
             let merged = merge(parts, bound);
             for entry in merged.entries {
-                if self.is_too_late(entry.id, past) {
+                if is_too_late(entry.id, past, &self.told) {
                     self.keep(&entry);
                 } else {
                     self.hand_on(entry);
@@ -59,14 +60,6 @@ impl Reader {
                 .map(|(topic, after)| (topic, after.max(merged.position)))
                 .collect();
         }
-    }
-
-    /// Whether sessions are past an entry already, and were told so. While nodes are with two
-    /// servers, both give out ids: what the one got meanwhile lies between what the other had
-    /// handed on. Handed on now, it would come behind newer ones.
-    fn is_too_late(&self, id: MessageId, past: MessageId) -> bool {
-        let is_told = |hole: &Hole| hole.after < id && id < hole.before;
-        id <= past && self.hole.as_ref().is_some_and(is_told)
     }
 
     /// Reads until the store answers: nothing may be handed on before.
@@ -113,5 +106,33 @@ impl Reader {
                 .inc();
             self.send(&FanOut::Gap(gap)).await;
         }
+    }
+}
+
+/// Whether sessions are past an entry already, and were told so. While nodes are with two servers,
+/// both give out ids: what the one got meanwhile lies between what the other had handed on. Handed
+/// on now, it would come behind newer ones.
+fn is_too_late(id: MessageId, past: MessageId, told: &VecDeque<Hole>) -> bool {
+    id <= past && told.iter().any(|hole| hole.after < id && id < hole.before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_passed_and_told_of_is_too_late() {
+        let id = |number| MessageId::new(number).unwrap();
+        let hole = |after, before| Hole {
+            after: id(after),
+            before: id(before),
+        };
+        // Two servers were lost one after the other.
+        let told = VecDeque::from([hole(16, 64), hole(80, 128)]);
+        let late = |number| is_too_late(id(number), id(96), &told);
+        assert!(late(32) && late(96));
+        assert!(!late(64) && !late(80), "in no hole: nobody was told");
+        assert!(!late(112), "it comes behind all that was handed on");
+        assert!(!is_too_late(id(32), id(96), &VecDeque::new()));
     }
 }
