@@ -211,7 +211,11 @@ async fn supervise(
                 let weak = Arc::downgrade(&live);
                 state.send_replace(Some(live));
                 gauge.set(true);
-                let why = watch_over(&weak).await;
+                let why = tokio::select! {
+                    why = watch_over(&weak) => why,
+                    // What a former master still answers would come undone.
+                    () = locator.left(&dialer, &address) => "another server is the master",
+                };
                 gauge.set(false);
                 state.send_replace(None);
                 tracing::warn!(%address, why, "connection to the store is gone");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use redis::{Pipeline, Value};
 use sparkway_metrics::{RedisMetrics, RedisRole};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::cluster::{self, SlotMap};
 use super::dial::Dialer;
@@ -25,6 +25,8 @@ use crate::StoreError;
 const MASTER_PATIENCE: Duration = Duration::from_millis(250);
 /// The slots are not asked for more often than this.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
+/// Between two looks at who the masters of a cluster are.
+const MASTER_INTERVAL: Duration = Duration::from_secs(5);
 /// How long it may take to find out whether a slot was moved: publishes wait for it.
 const JUDGED_WITHIN: Duration = Duration::from_secs(1);
 /// Pause before a call is repeated, in milliseconds.
@@ -84,10 +86,9 @@ impl Router {
     pub(super) fn new(settings: &RedisSettings, dialer: Arc<Dialer>) -> Self {
         let route = match settings.url.servers.clone() {
             Servers::One(address) => Route::One(Locator::Fixed(address)),
-            Servers::Sentinel { sentinels, master } => {
-                let addresses = sentinels;
-                Route::One(Locator::Sentinel(Arc::new(Sentinels { addresses, master })))
-            }
+            Servers::Sentinel { sentinels, master } => Route::One(Locator::Sentinel(Arc::new(
+                Sentinels::new(sentinels, master),
+            ))),
             Servers::Cluster(seeds) => Route::Slots {
                 seeds,
                 map: Mutex::default(),
@@ -237,6 +238,21 @@ impl Router {
         self.refresh(REFRESH_INTERVAL).await;
         let found = current(map).master(slot).cloned();
         found.ok_or(StoreError::Unavailable("slot has no master"))
+    }
+
+    /// Ends when another server than this one is the master of a slot: a replaced one may go on
+    /// answering, or stay connected and silent.
+    pub(super) async fn left(&self, slot: u16, mine: &Address) {
+        if let Route::One(locator) = &self.route {
+            return locator.left(&self.dialer, mine).await;
+        }
+        loop {
+            sleep(MASTER_INTERVAL).await;
+            self.refresh(MASTER_INTERVAL).await;
+            if self.master(slot).await.is_ok_and(|master| master != *mine) {
+                return;
+            }
+        }
     }
 
     /// Asks a cluster again who serves which slot, unless that was done less than `age` ago.

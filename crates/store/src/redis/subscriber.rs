@@ -11,13 +11,12 @@ use std::time::Duration;
 use sparkway_protocol::Partition;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::backend::Backend;
 use super::link::run_id_of;
 use super::meter::LinkGauge;
 use super::resp::Value;
-use super::url::Address;
 use super::wire::{Login, Wire};
 use crate::StoreError;
 
@@ -25,8 +24,6 @@ use crate::StoreError;
 pub(super) const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// After so long without a word the connection counts as dead.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
-/// Between two looks at who the master is.
-const MASTER_INTERVAL: Duration = Duration::from_secs(5);
 
 const NOT_MASTER: StoreError = StoreError::Unavailable("server is not the master");
 
@@ -107,12 +104,12 @@ impl Subscriber {
             .unwrap_or(Err(StoreError::Unavailable("no answer in time")))?;
         tracing::debug!(%address, partition = partition.get(), "feed connected");
         let moved = Arc::new(Notify::new());
-        let sentry = tokio::spawn(watch_master(
-            Arc::clone(backend),
-            slot,
-            address,
-            Arc::clone(&moved),
-        ));
+        let (watching, is_moved) = (Arc::clone(backend), Arc::clone(&moved));
+        let sentry = tokio::spawn(async move {
+            watching.router.left(slot, &address).await;
+            tracing::warn!(former = %address, "the master of a partition moved");
+            is_moved.notify_one();
+        });
         gauge.set(true);
         Ok(Self {
             gauge: Arc::clone(gauge),
@@ -261,20 +258,4 @@ fn read_push<T>(parts: &[Value<'_>], decode: impl FnOnce(&[u8], &[u8]) -> Option
 pub(super) fn is_master(role: &Value<'_>) -> bool {
     let first = role.list().and_then(|parts| parts.first());
     first.and_then(Value::text) == Some(b"master")
-}
-
-/// Ends when another server is the master: a replaced one may stay connected and silent.
-async fn watch_master(backend: Arc<Backend>, slot: u16, mine: Address, moved: Arc<Notify>) {
-    loop {
-        sleep(MASTER_INTERVAL).await;
-        backend.router.refresh(MASTER_INTERVAL).await;
-        match backend.router.master(slot).await {
-            Ok(master) if master != mine => {
-                tracing::warn!(%mine, %master, "the master of a partition moved");
-                moved.notify_one();
-                return;
-            }
-            _ => {}
-        }
-    }
 }

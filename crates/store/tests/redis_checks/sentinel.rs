@@ -142,3 +142,34 @@ async fn replica_is_never_taken_for_a_master() {
     let refused = RedisStore::connect(settings).await.unwrap_err();
     assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
 }
+
+/// A former master that nobody could reach to tell it so goes on answering.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_leave_a_master_that_still_answers_when_the_sentinels_name_another() {
+    let servers = Watched::start();
+    let connected = RedisStore::connect(settings(&servers.url())).await;
+    let store = Arc::new(connected.unwrap());
+    let room = topic("room:1");
+    publish(&*store, message(&room, "before")).await;
+    let other = servers.replica.port.to_string();
+    let alone = servers.replica.cli(&["REPLICAOF", "NO", "ONE"]);
+    assert_eq!(alone.trim(), "OK");
+    servers.replica.cli(&["CONFIG", "RESETSTAT"]);
+    for words in [
+        &["SENTINEL", "REMOVE", "mymaster"][..],
+        &["SENTINEL", "MONITOR", "mymaster", "127.0.0.1", &other, "1"],
+    ] {
+        assert_eq!(servers.sentinel.cli(words).trim(), "OK");
+    }
+    let has_moved = || {
+        let stats = servers.replica.cli(&["INFO", "commandstats"]);
+        stats.contains("cmdstat_xadd")
+    };
+    let end = tokio::time::Instant::now() + Duration::from_secs(10);
+    while !has_moved() {
+        assert!(tokio::time::Instant::now() < end, "it stays where it was");
+        publish(&*store, message(&room, "after")).await;
+    }
+    let role = servers.master.cli(&["ROLE"]);
+    assert!(role.starts_with("master"), "nobody told it: {role}");
+}

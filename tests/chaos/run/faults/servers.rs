@@ -163,7 +163,7 @@ async fn lose_master(store: &mut Store, at: usize, drawn: Drawn) -> anyhow::Resu
     .await;
     let old = server(store, at)?.line.port.to_string();
     for sentinel in &store.sentinels {
-        let moved = until("sentinels agree", Duration::from_secs(15), async || {
+        let moved = until("sentinels agree", Duration::from_secs(40), async || {
             let words = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "chaos"];
             let said = sentinel.ask(&words).await.map(|said| said.texts());
             said.is_ok_and(|said| said.get(1).is_some_and(|port| *port != old))

@@ -31,7 +31,12 @@ if gen and gen ~= run_id and ARGV[10] == '0' then return {'unsettled', text('%.0
 local newer, older = KEYS[5 + bucket], KEYS[4 + bucket]
 
 local function after(id) return id - id % 16 + part + 16 end
-local id = max((now - EPOCH) * 4096 + part, after(clock), after(tonumber(ARGV[3])))
+local timely = (now - EPOCH) * 4096 + part
+local id = max(timely, after(clock), after(tonumber(ARGV[3])))
+local is_birth = not gen and clock == 0 and ARGV[3] == '0'
+-- Ids that run ahead of time do not leave those behind that only other nodes have seen: see
+-- generation.lua.
+if gen ~= run_id and not is_birth and id > timely then id = id + 10000 * 4096 end
 local tips, firsts = {}, {}
 for t = 1, topics do
   local tip = read[t + 2]
@@ -79,7 +84,7 @@ for m = 1, count do
       answer = 'e' .. added.err
     else
       if not stored and gen ~= run_id then
-        local kind = (not gen and clock == 0 and ARGV[3] == '0') and 'b' or text('%.0f', clock)
+        local kind = is_birth and 'b' or text('%.0f', clock)
         call('SET', KEYS[2], run_id)
         call('RPUSH', KEYS[3], kind .. ':' .. this)
         call('LTRIM', KEYS[3], -16, -1)

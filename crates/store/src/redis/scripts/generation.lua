@@ -16,11 +16,17 @@ if gen and gen ~= ARGV[1] and ARGV[5] == '0' then return {'unsettled', gen} end
 if gen ~= ARGV[1] then
   local time = call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000) - 1735689600000
-  local id = math.max(now * 4096 + part, after(clock), after(known))
+  local timely = now * 4096 + part
+  local id = math.max(timely, after(clock), after(known))
+  local is_birth = not gen and clock == 0 and known == 0
+  -- Time moves on, and leaves behind whatever the former process gave out. Where its ids ran ahead
+  -- of time, other nodes may know newer ones, or its clients: ten seconds of ids are left out, so
+  -- that none is given out twice.
+  if not is_birth and id > timely then id = id + 10000 * 4096 end
   local this = text('%.0f', id)
   call('SET', KEYS[1], this)
   call('SET', KEYS[2], ARGV[1])
-  local kind = (not gen and clock == 0 and known == 0) and 'b' or text('%.0f', clock)
+  local kind = is_birth and 'b' or text('%.0f', clock)
   call('RPUSH', KEYS[3], kind .. ':' .. this)
   call('LTRIM', KEYS[3], -16, -1)
   if kind ~= 'b' then call(ARGV[6], ARGV[7], 'H' .. kind .. ':' .. this) end
