@@ -78,7 +78,7 @@ pub enum LinkEvent {
     Frame(Inbound),
     /// [`Outbox::wake`] was called.
     Woken,
-    /// The outbox was over its bound, or refused a frame, and is down to half of the bound.
+    /// The outbox had reached its bound, or refused a frame, and is down to half of the bound.
     Drained,
     /// The conversation is over: detach, then call [`Link::finish`].
     Closed(Closed),

@@ -47,7 +47,7 @@ struct State {
     /// What the owner sleeps for.
     sleep: Sleep,
     woken: bool,
-    /// A push was refused or went over the bound, and half of it has not been written since.
+    /// A push was refused or reached the bound, and half of it has not been written since.
     congested: bool,
     closed: bool,
     /// Whoever waits until what was queued at that time is written. Boxed: few wait, and there is
@@ -139,7 +139,7 @@ impl Outbox {
         wake(owner);
     }
 
-    /// Whether a push was refused, or went over the bound, and less than half of it has been
+    /// Whether a push was refused, or reached the bound, and less than half of it has been
     /// written since.
     pub fn is_congested(&self) -> bool {
         self.lock().congested
@@ -273,7 +273,8 @@ impl State {
             return Push::Closed;
         }
         let bytes = self.bytes.saturating_add(framed.len());
-        if bytes > bound {
+        // From the bound on the client is not read: it has to be told when there is room again.
+        if bytes >= bound {
             self.congested = true;
         }
         if bytes > limit && self.bytes > 0 {

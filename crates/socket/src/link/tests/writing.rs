@@ -100,6 +100,17 @@ async fn slow_consumer_is_told_full_and_the_feeder_drained() {
     assert_eq!(pair.outbox.push(frame), Push::Accepted);
 }
 
+/// From the bound on the owner reads nothing: nobody else would tell it to go on.
+#[tokio::test]
+async fn outbox_that_was_exactly_full_is_reported_as_drained() {
+    let mut pair = Pair::new(4096);
+    pair.outbox = Outbox::new(100);
+    pair.outbox.push_control(Framed::binary(&[0; 98]));
+    assert!(pair.outbox.is_full() && pair.outbox.bytes() == 100);
+    assert!(matches!(pair.next().await, LinkEvent::Drained));
+    assert!(!pair.outbox.is_full());
+}
+
 #[tokio::test]
 async fn wake_and_drain_are_both_reported() {
     let mut pair = Pair::new(4096);
