@@ -42,6 +42,39 @@ pub(crate) struct Wishes {
     pub(crate) asking: bool,
 }
 
+/// What a session brings with it when it is taken up again.
+#[derive(Debug, Default)]
+struct Resumed {
+    /// What the client named: nothing up to there is for it, though this node may have seen less.
+    named: Positions,
+    /// Its subscriptions that have no place yet.
+    coming: Vec<Subscription>,
+}
+
+/// What most sessions never need.
+#[derive(Debug)]
+pub(crate) struct Seldom {
+    /// One look-up at a time.
+    pub(crate) queries: Semaphore,
+    /// Messages that wait for a response.
+    pub(crate) questions: Semaphore,
+    /// What an application is told of deliveries, one at a time.
+    pub(crate) deliveries: Semaphore,
+    /// Publishes that a backend decides.
+    wishes: Mutex<Wishes>,
+}
+
+impl Default for Seldom {
+    fn default() -> Self {
+        Self {
+            queries: Semaphore::const_new(1),
+            questions: Semaphore::const_new(UNANSWERED),
+            deliveries: Semaphore::const_new(1),
+            wishes: Mutex::default(),
+        }
+    }
+}
+
 /// A session in use on this node. Everything but the handle is touched by its worker's thread.
 #[derive(Debug)]
 pub(crate) struct Attached {
@@ -61,23 +94,15 @@ pub(crate) struct Attached {
     generation: AtomicU32,
     confirmed: AtomicU32,
     subs: Mutex<Vec<Sub>>,
-    /// What the client named on resume: nothing up to there is for it, though this node may have
-    /// seen less.
-    named: Mutex<Positions>,
+    /// Of a session that was taken up again.
+    resumed: Mutex<Option<Box<Resumed>>>,
     /// The topics that the session was in when it left the fan-out, until the store is told.
     parted: Mutex<Vec<TopicName>>,
     /// Partitions that are being brought up to date.
     pub(crate) lanes: Mutex<Vec<Lane>>,
     pub(crate) feeding: AtomicBool,
     restoring: AtomicBool,
-    /// One look-up at a time.
-    pub(crate) queries: Semaphore,
-    /// Messages that wait for a response.
-    pub(crate) questions: Semaphore,
-    /// Publishes that a backend decides.
-    wishes: Mutex<Wishes>,
-    /// What an application is told of deliveries, one at a time.
-    pub(crate) deliveries: Semaphore,
+    seldom: OnceLock<Box<Seldom>>,
     pub(crate) in_lobby: AtomicBool,
     over: AtomicBool,
     /// Its end is written, or is somebody else's to write.
@@ -127,15 +152,12 @@ impl Attached {
             generation: AtomicU32::new(owned.generations.0),
             confirmed: AtomicU32::new(owned.generations.1),
             subs: Mutex::default(),
-            named: Mutex::default(),
+            resumed: Mutex::default(),
             parted: Mutex::default(),
             lanes: Mutex::default(),
             feeding: AtomicBool::new(false),
             restoring: AtomicBool::new(false),
-            queries: Semaphore::const_new(1),
-            questions: Semaphore::const_new(UNANSWERED),
-            wishes: Mutex::default(),
-            deliveries: Semaphore::const_new(1),
+            seldom: OnceLock::new(),
             in_lobby: AtomicBool::new(false),
             over: AtomicBool::new(false),
             released: AtomicBool::new(false),
@@ -166,8 +188,13 @@ impl Attached {
         self.confirmed.store(confirmed, Ordering::Relaxed);
     }
 
+    pub(crate) fn seldom(&self) -> &Seldom {
+        self.seldom.get_or_init(Box::default)
+    }
+
     pub(crate) fn wishes(&self) -> MutexGuard<'_, Wishes> {
-        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+        let wishes = &self.seldom().wishes;
+        wishes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn subs(&self) -> MutexGuard<'_, Vec<Sub>> {
@@ -179,12 +206,34 @@ impl Attached {
         if Defect::NoResumeFilter.is_planted() {
             return MessageId::ZERO;
         }
-        let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        named.get(partition.index()).copied().unwrap_or_default()
+        let resumed = self.resumed();
+        let named = resumed.as_ref().map(|resumed| &resumed.named);
+        let named = named.and_then(|all| all.get(partition.index()));
+        named.copied().unwrap_or_default()
+    }
+
+    fn resumed(&self) -> MutexGuard<'_, Option<Box<Resumed>>> {
+        self.resumed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the subscriptions that were taken over and have no place yet: whatever is written of
+    /// the session meanwhile names them, too.
+    pub(crate) fn expect(&self, coming: &[Subscription]) {
+        if !coming.is_empty() {
+            self.resumed().get_or_insert_default().coming = coming.to_vec();
+        }
+    }
+
+    /// All of them have their places.
+    pub(crate) fn has_come(&self) {
+        if let Some(resumed) = self.resumed().as_mut() {
+            resumed.coming = Vec::new();
+        }
     }
 
     pub(crate) fn set_named(&self, partition: Partition, id: MessageId) {
-        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut resumed = self.resumed();
+        let named = &mut resumed.get_or_insert_default().named;
         if let Some(named) = named.get_mut(partition.index()) {
             *named = id;
         }
@@ -288,7 +337,14 @@ impl Attached {
             presence: sub.presence,
             by_backend: sub.by_backend,
         };
-        self.subs().iter().map(kept).collect()
+        let subs = self.subs();
+        let mut all: Vec<Subscription> = subs.iter().map(kept).collect();
+        // Under the lock of those in their places: none is between.
+        if let Some(resumed) = self.resumed().as_ref() {
+            let is_new = |sub: &&Subscription| !subs.iter().any(|held| held.topic == sub.topic);
+            all.extend(resumed.coming.iter().filter(is_new).cloned());
+        }
+        all
     }
 
     fn record(&self) -> SessionRecord {

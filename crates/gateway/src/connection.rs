@@ -9,7 +9,7 @@ use sparkway_dialect::conversation::Conversation;
 use sparkway_dialect::{Talk, Wire, WireKind, carries, closing};
 use sparkway_metrics::Initiator;
 use sparkway_protocol::{CloseReason, Code, Event, Format, FrameId, Payload, Refused, SessionId};
-use sparkway_session::{Bucket, CloseRequest, Effect, Input, Session};
+use sparkway_session::{Bucket, CloseRequest, Effect, Input, Session, Surroundings};
 use sparkway_socket::{
     Closed, Deflate, Inbound, Link, LinkEvent, LinkSettings, Stream, Traffic, Violation,
 };
@@ -28,7 +28,7 @@ use crate::outcome::Resume;
 use crate::receipt::Receipt;
 use crate::routes::Accepted;
 use crate::trace::Begun;
-use crate::unfinished::{LOOK_MS, Unfinished};
+use crate::unfinished::Unfinished;
 use crate::worker::Worker;
 
 /// How long the close handshake may take before the TCP connection is dropped.
@@ -134,7 +134,7 @@ impl Connection {
             entering: Entering::default(),
             visit: Visit::default(),
             closing: None,
-            unfinished: Unfinished::default(),
+            unfinished: Unfinished::since(shared.clock.mono_ms()),
             saturated: false,
             _place: accepted.place,
             control: Bucket::full(CONTROL_FRAMES_BURST, shared.clock.mono_ms()),
@@ -159,8 +159,9 @@ impl Connection {
             .at(self.format)
             .inc();
         self.update_deadline();
-        let mut effects = Vec::new();
+        let mut effects = self.worker.take_effects();
         self.enter(&mut effects);
+        self.worker.keep_effects(effects);
         let end = loop {
             let want_read = self.wants_frames();
             if !want_read {
@@ -170,10 +171,15 @@ impl Connection {
                 let event = self.link.poll(cx, &self.handle.outbox, want_read);
                 if event.is_pending() {
                     self.note_written();
+                    self.note_traffic();
+                    if self.link.unfinished().is_some() {
+                        self.update_deadline();
+                    }
                 }
                 event
             });
             let event = event.await;
+            let mut effects = self.worker.take_effects();
             match event {
                 LinkEvent::Frame(frame) => self.frame(frame, &mut effects),
                 LinkEvent::Woken => self.woken(&mut effects),
@@ -183,6 +189,7 @@ impl Connection {
                 }
                 LinkEvent::Closed(closed) => break End::of(&closed),
             }
+            self.worker.keep_effects(effects);
             if let Some(request) = self.closing.take() {
                 let code = self.say_goodbye(request);
                 break End {
@@ -195,7 +202,9 @@ impl Connection {
             self.note_farewell();
         }
         let client_code = (end.initiator == Initiator::Client).then_some(end.code);
+        let mut effects = self.worker.take_effects();
         self.step(Input::Ended { client_code }, &mut effects);
+        self.worker.keep_effects(effects);
         self.say_gone();
         self.clear_up();
         self.handle.room.notify_waiters();
@@ -294,9 +303,10 @@ impl Connection {
     /// One step of the session, and everything that follows from it at once.
     pub(crate) fn step(&mut self, input: Input, effects: &mut Vec<Effect>) {
         let worker = Arc::clone(&self.worker);
+        // One moment for all of it.
+        let around = worker.shared.around(self.format);
         let mut next = Some(input);
         while let Some(input) = next.take().or_else(|| self.follow_up()) {
-            let around = worker.shared.around(self.format);
             self.session.step(input, &around, effects);
             for effect in effects.drain(..) {
                 if let Some(answer) = self.carry_out(effect) {
@@ -304,13 +314,17 @@ impl Connection {
                 }
             }
         }
-        self.update_deadline();
+        self.keep_deadline(&around);
     }
 
     fn update_deadline(&self) {
-        let around = self.worker.shared.around(self.format);
-        let look_ms = around.now.mono_ms + LOOK_MS;
-        let deadline_ms = self.session.deadline(&around).min(look_ms);
+        self.keep_deadline(&self.worker.shared.around(self.format));
+    }
+
+    fn keep_deadline(&self, around: &Surroundings<'_>) {
+        let look_ms = self.unfinished.look_at_ms(self.link.unfinished().is_some());
+        let last_ms = self.last_ms.unwrap_or(u64::MAX);
+        let deadline_ms = self.session.deadline(around).min(look_ms).min(last_ms);
         self.handle.set_deadline(deadline_ms);
         if deadline_ms < self.handle.watched_ms() {
             self.worker.deadlines().watch(&self.handle);
@@ -319,7 +333,7 @@ impl Connection {
 
     /// Tells the client in its own form.
     pub(crate) fn tell(&self, event: &Event) {
-        let unix_ms = self.worker.shared.clock.now().unix_ms;
+        let unix_ms = self.worker.shared.clock.unix_ms();
         if let Some(frame) = self.talk.encode(self.format, event, unix_ms) {
             self.handle.outbox.push_control(frame);
         }

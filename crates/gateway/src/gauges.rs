@@ -13,8 +13,13 @@ use tokio::runtime::RuntimeMetrics;
 
 use crate::shared::Shared;
 
-/// Between two looks.
+/// Between two looks, at the least.
 const LOOK: Duration = Duration::from_secs(2);
+/// The same at the most: as often as metrics are usually asked for.
+const LOOK_MAX: Duration = Duration::from_secs(15);
+/// In between, a look pauses for so many times what it took: with many thousands of connections
+/// looking at each of them would cost more than serving them while they are idle.
+const PAUSE: u32 = 1000;
 /// Where the kernel says how much memory the process may take: cgroups of version 2, then 1.
 const MEMORY_LIMITS: [&str; 2] = [
     "/sys/fs/cgroup/memory.max",
@@ -59,11 +64,11 @@ impl Gauges {
 
     /// Looks for as long as the node lives.
     pub(crate) async fn watch(mut self) {
-        let mut ticks = tokio::time::interval(LOOK);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            let begun = Instant::now();
             self.look();
+            let pause = begun.elapsed().saturating_mul(PAUSE);
+            tokio::time::sleep(pause.clamp(LOOK, LOOK_MAX)).await;
         }
     }
 

@@ -25,9 +25,9 @@ pub(crate) fn weight_of(frame: &Inbound) -> u32 {
 impl Connection {
     /// Whether the client is read now. While not, what it sends waits in the kernel.
     pub(crate) fn wants_frames(&mut self) -> bool {
-        let around = self.worker.shared.around(self.format);
-        let saturated = self.session.is_saturated(&around);
-        let wants = self.session.wants_frames(&around);
+        let settings = self.worker.shared.manner(self.format);
+        let saturated = self.session.is_saturated(settings);
+        let wants = self.session.wants_frames(settings);
         if saturated && !self.saturated {
             let limited = &self.worker.shared.metrics.session.rate_limited;
             limited.at(RateScope::Publishes).inc();

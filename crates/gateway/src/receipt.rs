@@ -43,6 +43,9 @@ impl Connection {
 
     /// The client sent a frame.
     pub(crate) fn note_alive(&mut self) {
+        if self.conversation().is_none() {
+            return;
+        }
         let now_ms = self.worker.shared.clock.mono_ms();
         if now_ms < self.receipt.marked_ms.saturating_add(AGE_MS) {
             return;

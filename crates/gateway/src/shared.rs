@@ -144,10 +144,15 @@ impl Allowed {
 }
 
 impl Shared {
-    /// What every step of a session is handed.
+    /// The settings of sessions in a format.
+    pub(crate) fn manner(&self, format: Format) -> &SessionSettings {
+        self.manners.get(format.index()).unwrap_or(&self.session)
+    }
+
+    /// What every step of a session is handed. Reads the clock.
     pub(crate) fn around(&self, format: Format) -> Surroundings<'_> {
         Surroundings {
-            settings: self.manners.get(format.index()).unwrap_or(&self.session),
+            settings: self.manner(format),
             tokens: &self.tokens,
             partitions: self.layout,
             node: &self.id,

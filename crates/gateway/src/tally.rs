@@ -8,6 +8,9 @@ use crate::connection::Connection;
 use crate::ending::End;
 use crate::shared::Shared;
 
+/// Bytes of a connection that may wait to be counted until it is looked at.
+const UNCOUNTED: u64 = 64 * 1024;
+
 impl Connection {
     pub(crate) fn shared(&self) -> &Shared {
         &self.worker.shared
@@ -34,6 +37,15 @@ impl Connection {
                 .socket
                 .handshake_duration
                 .observe(took);
+        }
+    }
+
+    /// Counts the traffic when much of it is not counted yet.
+    pub(crate) fn note_traffic(&mut self) {
+        let (now, counted) = (self.link.traffic(), self.counted);
+        let bytes = now.bytes_read + now.bytes_written;
+        if bytes - counted.bytes_read - counted.bytes_written >= UNCOUNTED {
+            self.count_traffic();
         }
     }
 

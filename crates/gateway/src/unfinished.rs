@@ -1,26 +1,47 @@
-//! How long a message may take to arrive.
+//! When a connection is looked at, and how long a message may take to arrive.
 
-/// Longest time between two looks at a connection: a message may take twice as long to arrive.
-pub(crate) const LOOK_MS: u64 = 10_000;
+/// Longest time between two looks at a connection on which a message is arriving: it may take
+/// twice as long.
+const LOOK_MS: u64 = 10_000;
+/// The same where nothing is. Each look wakes the connection's task.
+const IDLE_LOOK_MS: u64 = 60_000;
 
 /// The message that has begun to arrive and is not complete, as looks at the connection found it.
-#[derive(Debug, Default)]
-pub(crate) struct Unfinished(Option<(u32, u64)>);
+#[derive(Debug)]
+pub(crate) struct Unfinished {
+    seen: Option<(u32, u64)>,
+    looked_ms: u64,
+}
 
 impl Unfinished {
+    /// Of a connection that begins.
+    pub(crate) const fn since(now_ms: u64) -> Self {
+        Self {
+            seen: None,
+            looked_ms: now_ms,
+        }
+    }
+
+    /// When to look next. Whatever the client does meanwhile puts it off no further.
+    pub(crate) const fn look_at_ms(&self, is_unfinished: bool) -> u64 {
+        let pause = if is_unfinished { LOOK_MS } else { IDLE_LOOK_MS };
+        self.looked_ms.saturating_add(pause)
+    }
+
     /// Looks at the number of the message that is not complete. Whether it has been so for
     /// [`LOOK_MS`] in which the client was read.
     pub(crate) const fn is_late(&mut self, number: Option<u32>, now_ms: u64) -> bool {
-        match (number, self.0) {
+        self.looked_ms = now_ms;
+        match (number, self.seen) {
             (Some(number), Some((seen, first_ms))) if number == seen => {
                 now_ms.saturating_sub(first_ms) >= LOOK_MS
             }
             (Some(number), _) => {
-                self.0 = Some((number, now_ms));
+                self.seen = Some((number, now_ms));
                 false
             }
             (None, _) => {
-                self.0 = None;
+                self.seen = None;
                 false
             }
         }
@@ -28,7 +49,7 @@ impl Unfinished {
 
     /// The client is not read: the rest may long be there, and its time begins anew.
     pub(crate) const fn pause(&mut self) {
-        self.0 = None;
+        self.seen = None;
     }
 }
 
@@ -38,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_message_is_late_after_its_time_however_often_it_is_looked_at() {
-        let mut unfinished = Unfinished::default();
+        let mut unfinished = Unfinished::since(0);
         for now_ms in (0..LOOK_MS).step_by(100) {
             assert!(!unfinished.is_late(Some(7), now_ms), "at {now_ms} ms");
         }
@@ -47,7 +68,7 @@ mod tests {
 
     #[test]
     fn each_message_has_its_own_time() {
-        let mut unfinished = Unfinished::default();
+        let mut unfinished = Unfinished::since(0);
         assert!(!unfinished.is_late(Some(7), 0));
         assert!(!unfinished.is_late(Some(8), LOOK_MS));
         assert!(!unfinished.is_late(None, LOOK_MS + 1));
@@ -56,11 +77,20 @@ mod tests {
 
     #[test]
     fn time_in_which_the_client_is_not_read_does_not_count() {
-        let mut unfinished = Unfinished::default();
+        let mut unfinished = Unfinished::since(0);
         assert!(!unfinished.is_late(Some(7), 0));
         unfinished.pause();
         assert!(!unfinished.is_late(Some(7), 5 * LOOK_MS));
         assert!(!unfinished.is_late(Some(7), 6 * LOOK_MS - 1));
         assert!(unfinished.is_late(Some(7), 6 * LOOK_MS));
+    }
+
+    #[test]
+    fn a_message_that_is_arriving_is_looked_at_soon_and_an_idle_connection_seldom() {
+        let mut unfinished = Unfinished::since(5);
+        assert_eq!(unfinished.look_at_ms(false), 5 + IDLE_LOOK_MS);
+        assert_eq!(unfinished.look_at_ms(true), 5 + LOOK_MS);
+        assert!(!unfinished.is_late(Some(1), 5 + LOOK_MS));
+        assert_eq!(unfinished.look_at_ms(true), 5 + 2 * LOOK_MS);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sparkway_hub::{Batch, Hub};
 use sparkway_metrics::DeliverySource;
 use sparkway_protocol::{Gap, MessageId, Partition};
+use sparkway_session::Effect;
 use sparkway_store::Hole;
 use tokio::sync::{Notify, mpsc};
 
@@ -54,6 +55,8 @@ pub(crate) struct Worker {
     /// Told after every batch.
     reached: Notify,
     deadlines: Mutex<Deadlines>,
+    /// The buffer of whichever connection runs: an idle one holds none.
+    effects: Mutex<Vec<Effect>>,
 }
 
 impl Worker {
@@ -63,6 +66,7 @@ impl Worker {
             hub: Mutex::new(Hub::new(positions)),
             reached: Notify::new(),
             deadlines: Mutex::default(),
+            effects: Mutex::default(),
         })
     }
 
@@ -76,6 +80,15 @@ impl Worker {
         self.deadlines
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An empty buffer for effects; [`Worker::keep_effects`] takes it back.
+    pub(crate) fn take_effects(&self) -> Vec<Effect> {
+        std::mem::take(&mut *self.effects.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn keep_effects(&self, effects: Vec<Effect>) {
+        *self.effects.lock().unwrap_or_else(PoisonError::into_inner) = effects;
     }
 
     /// Waits until a partition is applied up to `position` on this worker.

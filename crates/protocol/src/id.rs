@@ -223,13 +223,20 @@ impl SessionId {
 
 impl fmt::Display for SessionId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, byte) in self.0.iter().enumerate() {
-            if matches!(at, 4 | 6 | 8 | 10) {
-                out.write_str("-")?;
+        // By hand: it is written for every session that begins.
+        let mut text = [b'-'; 36];
+        let dash = |at: &usize| matches!(at, 8 | 13 | 18 | 23);
+        let places = (0..text.len()).filter(|at| !dash(at));
+        let nibbles = self.0.iter().flat_map(|byte| [byte >> 4, byte & 0x0f]);
+        for (place, nibble) in places.zip(nibbles) {
+            if let (Some(place), Some(digit)) = (
+                text.get_mut(place),
+                b"0123456789abcdef".get(usize::from(nibble)),
+            ) {
+                *place = *digit;
             }
-            write!(out, "{byte:02x}")?;
         }
-        Ok(())
+        out.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 

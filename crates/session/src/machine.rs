@@ -5,7 +5,7 @@ use sparkway_protocol::{Epoch, Event, FrameId, LastSeen, SessionId, TopicName, U
 use crate::effect::Effect;
 use crate::input::{Input, Surroundings};
 use crate::subscribe::{Left, SubscriptionQueue, Wish};
-use crate::{Bucket, Cursors, Identity};
+use crate::{Bucket, Cursors, Identity, SessionSettings};
 
 /// One connection's session. It lives as long as its connection; what survives lies in the store.
 #[derive(Debug)]
@@ -156,11 +156,11 @@ impl Session {
     /// Whether the next frame of the client can be taken now. While not, the caller leaves it in
     /// the socket.
     #[must_use]
-    pub fn wants_frames(&self, around: &Surroundings<'_>) -> bool {
+    pub const fn wants_frames(&self, settings: &SessionSettings) -> bool {
         match &self.state {
             State::Waiting { .. } => true,
             State::Live(live) => {
-                live.resuming.is_none() && live.in_flight < around.settings.publishes_in_flight
+                live.resuming.is_none() && live.in_flight < settings.publishes_in_flight
             }
             State::Authenticating { .. }
             | State::Opening { .. }
@@ -171,9 +171,9 @@ impl Session {
 
     /// Whether it takes no frames because too many requests wait for their answer.
     #[must_use]
-    pub fn is_saturated(&self, around: &Surroundings<'_>) -> bool {
+    pub fn is_saturated(&self, settings: &SessionSettings) -> bool {
         self.live()
-            .is_some_and(|live| live.in_flight >= around.settings.publishes_in_flight)
+            .is_some_and(|live| live.in_flight >= settings.publishes_in_flight)
     }
 
     /// Says how many bytes the frame has that is stepped next, for its rate.

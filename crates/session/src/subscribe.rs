@@ -105,6 +105,10 @@ impl Session {
                 let held = live.topics.len();
                 for granted in &outcome.granted {
                     if !live.topics.contains(&granted.topic) {
+                        if live.topics.is_empty() {
+                            // The common case; a vector begins with room for four.
+                            live.topics.reserve_exact(1);
+                        }
                         live.topics.push(granted.topic.clone());
                     }
                 }
@@ -180,6 +184,8 @@ impl Live {
                 None => return,
             }
         }
+        // Most sessions subscribe once: an idle one holds no memory for what does not wait.
+        self.queue.waiting = VecDeque::new();
     }
 
     /// The well-formed names of a request, each once, as far as there is room for them.

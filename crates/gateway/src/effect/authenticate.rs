@@ -22,7 +22,7 @@ impl Connection {
         claimed: Option<&Payload>,
     ) -> Option<Input> {
         let shared = Arc::clone(&self.worker.shared);
-        if let Some(admission) = &self.visit.admission {
+        if let Some(admission) = self.visit.admission.as_deref() {
             // The application has judged it.
             return Some(Input::Authenticated(shared.judged(Ok(admission), false)));
         }

@@ -105,7 +105,7 @@ impl Connection {
             return;
         };
         attached.set_generations(generation, confirmed);
-        self.worker.shared.tasks.spawn(async move {
+        self.worker.shared.tasks.run(async move {
             let mut change = Remember::nothing(attached.session, attached.epoch());
             change.generations = Some((generation, confirmed));
             let used = change.epoch;

@@ -88,6 +88,10 @@ impl Attached {
         hub.watch(topic, slot, *presence);
         self.enter_topic(topic);
         let topic = topic.clone();
+        if subs.is_empty() {
+            // Most sessions have one; a vector begins with room for four.
+            subs.reserve_exact(1);
+        }
         subs.push(Sub {
             topic,
             start,

@@ -29,7 +29,7 @@ impl Connection {
         }
         self.worker.shared.tasks.spawn(async move {
             // One at a time, and only while the client takes the answers: a page is large.
-            let Ok(_turn) = attached.queries.acquire().await else {
+            let Ok(_turn) = attached.seldom().queries.acquire().await else {
                 return;
             };
             attached.wait_for_room().await;

@@ -77,7 +77,7 @@ impl Connection {
 
 impl Attached {
     async fn answer_question(&self, question: Question, duplicate: bool) {
-        let Ok(_place) = self.questions.try_acquire() else {
+        let Ok(_place) = self.seldom().questions.try_acquire() else {
             let text = "too many messages wait for their response";
             return self.refuse_question(&question, Code::LimitExceeded, text);
         };

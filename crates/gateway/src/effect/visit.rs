@@ -22,7 +22,8 @@ use crate::shared::{NotLive, Shared};
 pub(crate) struct Visit {
     /// Its answer to the credential, until it is there.
     asked: Option<oneshot::Receiver<Result<Admission, CloseReason>>>,
-    pub(crate) admission: Option<Admission>,
+    /// Boxed: most connections have none.
+    pub(crate) admission: Option<Box<Admission>>,
     /// Its welcome, until it is there.
     welcome: Option<oneshot::Receiver<MessageId>>,
     /// Up to where the application knows that the inbox is written; `None` before it is open.
@@ -67,7 +68,7 @@ impl Connection {
         self.visit.asked = None;
         match answer {
             Ok(admission) => {
-                self.visit.admission = Some(admission);
+                self.visit.admission = Some(Box::new(admission));
                 self.step(Input::Command(topics::connect()), effects);
             }
             Err(reason) => self.step(Input::Disconnect(reason), effects),
@@ -103,7 +104,7 @@ impl Connection {
             return;
         };
         self.worker.shared.tasks.spawn(async move {
-            let Ok(_turn) = attached.queries.acquire().await else {
+            let Ok(_turn) = attached.seldom().queries.acquire().await else {
                 return;
             };
             attached.wait_for_room().await;
@@ -154,7 +155,7 @@ impl Connection {
         let attached = Arc::clone(attached);
         shared.tasks.spawn(async move {
             // One after the other, like calls.
-            if let Ok(_turn) = attached.deliveries.acquire().await {
+            if let Ok(_turn) = attached.seldom().deliveries.acquire().await {
                 application.written(visitor, newest).await;
             }
         });
@@ -190,7 +191,7 @@ impl Connection {
         }
         self.visit.arrived = newest;
         shared.tasks.spawn(async move {
-            if let Ok(_turn) = attached.deliveries.acquire().await {
+            if let Ok(_turn) = attached.seldom().deliveries.acquire().await {
                 application.acknowledged(visitor, from, newest).await;
             }
         });

@@ -275,11 +275,7 @@ impl CloseCode {
     /// The label of a close code on the wire; codes that Sparkway does not use are `other`.
     #[must_use]
     pub fn of(code: u16) -> Self {
-        let listed = Self::rows()
-            .iter()
-            .position(|row| row.first().and_then(|text| text.parse().ok()) == Some(code));
-        listed
-            .and_then(|at| Self::ALL.get(at).copied())
-            .unwrap_or(Self::Other)
+        let is_it = |label: &&Self| label.as_str().parse() == Ok(code);
+        Self::ALL.iter().find(is_it).copied().unwrap_or(Self::Other)
     }
 }

@@ -113,7 +113,7 @@ fn a_wish_that_waits_counts_as_in_flight() {
     });
     bench.begin(identity());
     bench.command(subscribe("1", &["t"]));
-    let wants = |bench: &Bench| bench.session.wants_frames(&bench.place.around());
+    let wants = |bench: &Bench| bench.session.wants_frames(bench.place.around().settings);
     assert!(wants(&bench));
     bench.command(unsubscribe("2", &["t"]));
     assert!(!wants(&bench));

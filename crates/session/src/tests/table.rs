@@ -426,7 +426,7 @@ fn a_deadline_that_passes_ends_what_takes_too_long() {
 fn frames_are_taken_only_when_they_can_be_answered() {
     for at in STATES {
         let bench = at.bench();
-        let wants = bench.session.wants_frames(&bench.place.around());
+        let wants = bench.session.wants_frames(bench.place.around().settings);
         let expected = matches!(at, At::Waiting | At::Retrying | At::OnlyConnect | At::Live);
         assert_eq!(wants, expected, "{at:?}");
     }

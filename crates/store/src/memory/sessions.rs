@@ -15,7 +15,8 @@ use crate::{
 /// Everything of a partition that is about sessions.
 #[derive(Clone, Debug)]
 pub(super) struct Sessions {
-    pub(super) kept: QuickMap<SessionId, Kept>,
+    /// Boxed: a table has up to twice as many places as entries.
+    pub(super) kept: QuickMap<SessionId, Box<Kept>>,
     pub(super) users: QuickMap<UserId, BTreeSet<SessionId>>,
     /// Attached sessions by owner; ordered, so that a sweep is repeatable in simulation.
     pub(super) owned: BTreeMap<NodeId, BTreeSet<SessionId>>,
@@ -152,7 +153,8 @@ impl Sessions {
 
     fn checked(&mut self, session: SessionId, epoch: Epoch) -> Result<&mut Kept, WriteError> {
         self.check(session, epoch)?;
-        self.kept.get_mut(&session).ok_or(WriteError::Gone)
+        let kept = self.kept.get_mut(&session).map(Box::as_mut);
+        kept.ok_or(WriteError::Gone)
     }
 
     pub(super) fn remember(&mut self, change: Remember) -> Result<(), WriteError> {
@@ -160,10 +162,13 @@ impl Sessions {
         let topics = &mut record.subscriptions;
         topics.retain(|held| !change.unsubscribed.contains(&held.topic));
         for new in change.subscribed {
-            match topics.iter_mut().find(|held| held.topic == new.topic) {
-                Some(held) => *held = new,
-                None => topics.push(new),
+            if let Some(held) = topics.iter_mut().find(|held| held.topic == new.topic) {
+                *held = new;
+                continue;
             }
+            // Most sessions have one; a vector begins with room for four.
+            topics.reserve_exact(usize::from(topics.is_empty()));
+            topics.push(new);
         }
         if let Some((generation, confirmed)) = change.generations {
             record.generation = generation;
@@ -322,17 +327,17 @@ impl Sessions {
         self.own(record.owner.clone(), session);
         self.kept.insert(
             session,
-            Kept {
+            Box::new(Kept {
                 record,
                 deadline_ms: None,
                 is_orphan: false,
                 claim: None,
-            },
+            }),
         );
     }
 
     /// Removes a session that is over.
-    pub(super) fn close(&mut self, session: SessionId, now_ms: u64) -> Option<Kept> {
+    pub(super) fn close(&mut self, session: SessionId, now_ms: u64) -> Option<Box<Kept>> {
         let kept = self.take(session)?;
         let user = kept.record.user.as_ref();
         let kind = Happened::SessionClosed;
@@ -341,7 +346,7 @@ impl Sessions {
     }
 
     /// Removes a record and all that points to it.
-    fn take(&mut self, session: SessionId) -> Option<Kept> {
+    fn take(&mut self, session: SessionId) -> Option<Box<Kept>> {
         let kept = self.kept.remove(&session)?;
         if let Some(deadline_ms) = kept.deadline_ms {
             self.deadlines.remove(&(deadline_ms, session));
