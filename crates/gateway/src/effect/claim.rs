@@ -291,6 +291,7 @@ fn split(
         },
     };
     let attached = Attached::new(worker, handle, format, owned);
+    attached.expect(&granted);
     (claimed, attached, granted)
 }
 

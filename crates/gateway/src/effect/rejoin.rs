@@ -49,6 +49,7 @@ impl Attached {
         for sub in subscriptions {
             self.join(sub);
         }
+        self.has_come();
         let Some(positions) = positions else {
             return Ok(self.join_from(&known));
         };
