@@ -22,14 +22,14 @@ check: ## format, lints, documentation
 # How many schedules of whole nodes; CI asks for 100,000.
 SCHEDULES ?= 1000
 
-test: setup check ## what must hold for every change: lints, unit, property, store, cluster, dialects, schedules, fuzz, chart, JavaScript client, documents
+test: setup check ## what must hold for every change: lints, unit, property, store, cluster, dialects, instruction counts, schedules, fuzz, chart, JavaScript client, documents
 	$(CARGO) test --workspace --exclude benches --locked --no-fail-fast
 	target/debug/sparkway-sim --count $(SCHEDULES)
 	tests/chart/run.sh
 	cd clients/js && npm ci --silent && npm test
 	python3 tests/docs/run.py
 
-test-long: test ## all that and what takes longer: 100,000 schedules, instruction counts, browser, balancers, the image, chaos, planted defects, Prometheus
+test-long: test ## all that and what takes longer: 100,000 schedules, browser, balancers, the image, chaos, planted defects, Prometheus
 	$(CARGO) build --workspace --locked
 	$(CARGO) test --locked -p benches
 	target/debug/sparkway-sim --count 100000
@@ -53,7 +53,7 @@ bench: ## the measurements of benches/, as a table and as JSON in benches/result
 	python3 benches/run.py
 
 gate: ## instructions and allocations of the hot paths against their bounds, under valgrind
-	$(CARGO) test --locked -p benches --test gate
+	$(CARGO) test --locked -p bench-gate
 
 growth: ## how costs grow with subscribers, topics, connections, nodes, sizes: plots in benches/results
 	$(CARGO) build --release --locked -p sparkway -p benches

@@ -50,7 +50,8 @@ async fn run(what: &str, count: usize) -> Result<()> {
         "deliver" => publish(&node, SUBSCRIBERS, count).await,
         "heartbeat" => heartbeat(&node, count).await,
         "resume" => resume(&node, count).await,
-        _ => Err("connect, publish, deliver, heartbeat or resume".into()),
+        "hold" => hold(&node, count).await,
+        _ => Err("connect, publish, deliver, heartbeat, resume or hold".into()),
     }
 }
 
@@ -61,6 +62,16 @@ async fn connect(node: &SimulatedNode, count: usize) -> Result<()> {
     for _ in 0..count {
         drop(Client::on_topic(node).await?);
     }
+    Ok(())
+}
+
+/// Sessions with a subscription, all at once.
+async fn hold(node: &SimulatedNode, count: usize) -> Result<()> {
+    let mut clients = Vec::with_capacity(count);
+    for _ in 0..count {
+        clients.push(Client::on_topic(node).await?);
+    }
+    drop(clients);
     Ok(())
 }
 

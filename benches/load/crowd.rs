@@ -71,6 +71,7 @@ impl Crowd {
                 speech: target.speech,
                 ack_every: target.ack_every,
                 more_topics: target.more_topics,
+                at_once: target.at_once,
             },
             addresses: target.address.clone(),
             path: target.speech.path().unwrap_or(&target.path).to_owned(),

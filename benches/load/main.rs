@@ -59,6 +59,9 @@ pub(crate) struct Target {
     /// Silent topics that each client subscribes to besides its own
     #[arg(long, default_value_t = 0)]
     more_topics: u32,
+    /// Subscribe behind the greeting, without waiting for its answer
+    #[arg(long)]
+    at_once: bool,
     /// Bytes of a payload, at least 36
     #[arg(long, default_value_t = 128)]
     size: usize,

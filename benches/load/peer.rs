@@ -51,6 +51,8 @@ pub(crate) struct Manner {
     pub(crate) ack_every: u32,
     /// Silent topics of each client.
     pub(crate) more_topics: u32,
+    /// Whether a client subscribes before its greeting is answered.
+    pub(crate) at_once: bool,
 }
 
 impl Peer {
@@ -261,6 +263,13 @@ impl Peer {
         } else if !manner.speech.connect(&mut frame) {
             self.send(&frame)?;
             return self.subscribe(manner, tally);
+        } else if manner.at_once
+            && let Some(topic) = self.topic
+        {
+            // In one write.
+            self.stage = Stage::Subscribing;
+            let silent = (self.number, manner.more_topics);
+            manner.speech.subscribe(topic, silent, &mut frame);
         }
         self.send(&frame)
     }
@@ -300,6 +309,9 @@ impl Peer {
             }
             Heard::Connected(ticket) => {
                 self.ticket = Some(ticket);
+                if self.stage == Stage::Subscribing {
+                    return Ok(());
+                }
                 return self.subscribe(manner, tally);
             }
             Heard::Subscribed if self.stage == Stage::Subscribing => self.arrive(tally),

@@ -443,12 +443,16 @@ async fn a_message_whose_node_was_killed_before_it_was_in_the_inbox_comes_from_t
 
 #[tokio::test]
 async fn a_switch_leaves_what_waited_to_the_history() {
-    let node = node(&[LITERAL, &[("chat.deliver_pending", "false")]].concat()).await;
+    let settings = [("chat.deliver_pending", "false"), ("auth.mode", "required")];
+    let node = node(&[LITERAL, &settings].concat()).await;
     let (mut bob, _) = enter(&node, "bob").await;
     bob.close(1000, "").await;
     let (mut ada, _) = enter(&node, "ada").await;
+    let mut phone = spark(&node, "bob").await;
     say(&mut ada, "bob", "missed").await;
     next(&mut ada, "message_sent").await;
+    // It is sent before it is in his inbox: only there it waits.
+    assert_eq!(phone.json().await["data"]["data"]["content"], "missed");
     let (mut bob, _) = enter(&node, "bob").await;
     hears_none_of(&mut bob, &["new_message"]).await;
     say(&mut ada, "bob", "heard").await;

@@ -1,10 +1,10 @@
 //! The steps that explain a violation.
 
-use super::Violation;
 use super::history::{History, Request, Session, Step, Topic, What};
+use super::{Rule, Violation};
 
 /// How many steps of the session's life around the message are shown, on each side.
-const AROUND: usize = 8;
+const AROUND: usize = 24;
 
 pub(super) fn of(history: &History, violation: &Violation, lines: usize) -> Vec<String> {
     let mut shown = Vec::new();
@@ -95,7 +95,12 @@ fn life_of(session: &Session, violation: &Violation) -> Vec<String> {
     let middle = violation.id.and_then(|wanted| {
         let at_or_behind =
             |step: &&Step| matches!(&step.what, What::Message { id, .. } if *id >= wanted);
-        steps.iter().position(at_or_behind)
+        let is_it = |step: &&Step| matches!(&step.what, What::Message { id, .. } if *id == wanted);
+        match violation.rule {
+            // The second time is the one that should not be.
+            Rule::DeliveredTwice => steps.iter().rposition(is_it),
+            _ => steps.iter().position(at_or_behind),
+        }
     });
     let middle = middle.unwrap_or(steps.len());
     let (from, until) = (middle.saturating_sub(AROUND), middle + AROUND);

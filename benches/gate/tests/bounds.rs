@@ -1,6 +1,6 @@
 //! What the hot paths cost, counted and not timed: instructions and allocations of one publish,
 //! one fan-out to a hundred, one heartbeat, one connect and one resume must stay within five per
-//! cent of `gate/bounds.json`. After an intended change: `UPDATE=1 cargo test -p benches --test gate`.
+//! cent of `bounds.json`. After an intended change: `UPDATE=1 cargo test -p bench-gate`.
 
 #![expect(
     clippy::unwrap_used,
@@ -68,7 +68,7 @@ fn each(count: fn(&str, u64) -> u64, path: &str) -> u64 {
 
 #[test]
 fn hot_paths_cost_what_they_did() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("gate/bounds.json");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("bounds.json");
     let found: BTreeMap<&str, [u64; 2]> = PATHS
         .into_iter()
         .map(|path| (path, [each(instructions, path), each(allocations, path)]))
@@ -99,6 +99,6 @@ fn hot_paths_cost_what_they_did() {
     }
     assert!(
         wrong.is_empty(),
-        "{wrong:#?}\nIf that is intended: UPDATE=1 cargo test -p benches --test gate"
+        "{wrong:#?}\nIf that is intended: UPDATE=1 cargo test -p bench-gate"
     );
 }
