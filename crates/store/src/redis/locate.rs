@@ -1,14 +1,14 @@
 //! Finds the master: a fixed address, or what the sentinels say now.
 //!
 //! Sentinels do not learn of a failover at the same moment, and one that is cut off never does.
-//! Each numbers what it says by its epoch, so one that says something newer is believed at once,
-//! and something older only where most of them say so: they were set up anew.
+//! Each numbers what it says by its epoch, so one that says something newer is believed at once.
+//! One alone that repeats what is known is not: the others are heard, too. Something older counts
+//! only when nobody has said what is known for a while: they were set up anew.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -19,6 +19,10 @@ use crate::StoreError;
 
 /// Between two looks at who the master is. A former one may answer for as long.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// After so many rounds of questions in which nobody said what is known, older news count.
+const DOUBTS: u32 = 5;
+/// The same where most sentinels do not answer: those that do may be the ones that are cut off.
+const DOUBTS_OF_FEW: u32 = 30;
 
 /// Where a link's server is.
 #[derive(Clone, Debug)]
@@ -34,8 +38,16 @@ pub(super) enum Locator {
 pub(super) struct Sentinels {
     addresses: Vec<Address>,
     master: Box<str>,
-    known: Mutex<Option<Named>>,
+    known: Mutex<Known>,
     looked: tokio::sync::Mutex<Option<Instant>>,
+}
+
+/// What is believed.
+#[derive(Debug, Default)]
+struct Known {
+    named: Option<Named>,
+    /// Rounds of questions in a row in which nobody said so.
+    doubts: u32,
 }
 
 /// What a sentinel says: where the master is, since which epoch.
@@ -66,7 +78,8 @@ impl Locator {
             sleep(LOOK_INTERVAL).await;
             sentinels.look(dialer).await;
             let known = sentinels.known();
-            if known.is_some_and(|known| known.address != *mine) {
+            let named = known.named.as_ref();
+            if named.is_some_and(|named| named.address != *mine) {
                 return;
             }
         }
@@ -84,9 +97,8 @@ impl Sentinels {
         }
     }
 
-    fn known(&self) -> Option<Named> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.clone()
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks all at once, until what they said suffices: one that hangs must not hold up the others.
@@ -94,7 +106,7 @@ impl Sentinels {
         let asked = self.addresses.iter().map(async |sentinel| {
             let answer = ask(dialer, sentinel, &self.master).await;
             if let Err(error) = &answer {
-                tracing::warn!(%sentinel, %error, "sentinel does not tell the master");
+                tracing::debug!(%sentinel, %error, "sentinel does not tell the master");
             }
             answer.ok()
         });
@@ -106,55 +118,94 @@ impl Sentinels {
                 return Ok(address);
             }
         }
+        tracing::warn!(master = %self.master, "no sentinel knows the master");
         Err(StoreError::Unavailable("no sentinel knows the master"))
     }
 
-    /// Asks all of them again, unless that was done a moment ago.
+    /// Asks again, unless that was done a moment ago.
     async fn look(&self, dialer: &Dialer) {
         let mut looked = self.looked.lock().await;
-        if looked.is_some_and(|at| at.elapsed() < LOOK_INTERVAL / 2) {
+        if looked.is_some_and(|at| at.elapsed() < LOOK_INTERVAL) {
             return;
         }
-        let asked = self.addresses.iter();
-        let asked = asked.map(|sentinel| ask(dialer, sentinel, &self.master));
-        let heard: Vec<Named> = join_all(asked).await.into_iter().flatten().collect();
-        self.believe(&heard, true);
+        // Where nobody answers, what is known stays.
+        drop(self.find(dialer).await);
         *looked = Some(Instant::now());
     }
 
     /// Where the master is by what was heard; `None` where that does not suffice.
     fn believe(&self, heard: &[Named], is_all: bool) -> Option<Address> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let most = heard.len() * 2 > self.addresses.len();
-        let believed = judge(known.as_ref(), heard, most, is_all)?.clone();
+        let mut known = self.known();
+        let of = self.addresses.len();
+        let (believed, doubts) = match judge(known.named.as_ref(), heard, of, is_all) {
+            Verdict::Wait => return None,
+            Verdict::Believe(named) => (named.clone(), 0),
+            Verdict::Doubt(instead) => {
+                let most = if is_most(heard.len(), of) {
+                    DOUBTS
+                } else {
+                    DOUBTS_OF_FEW
+                };
+                match &known.named {
+                    Some(named) if known.doubts + 1 < most => (named.clone(), known.doubts + 1),
+                    _ => (instead.clone(), 0),
+                }
+            }
+        };
         let address = believed.address.clone();
-        *known = Some(believed);
+        *known = Known {
+            named: Some(believed),
+            doubts,
+        };
         Some(address)
     }
 }
 
-/// Which of what is known and what was heard counts. `most`: of most sentinels; `is_all`: nobody
-/// else will answer.
-fn judge<'a>(
-    known: Option<&'a Named>,
-    heard: &'a [Named],
-    most: bool,
-    is_all: bool,
-) -> Option<&'a Named> {
-    let newest = heard.iter().max_by_key(|named| named.epoch)?;
+/// What follows from what was heard so far.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict<'a> {
+    /// Others have to be heard.
+    Wait,
+    /// This is where the master is.
+    Believe(&'a Named),
+    /// Nobody said what is known, and this instead.
+    Doubt(&'a Named),
+}
+
+const fn is_most(count: usize, of: usize) -> bool {
+    count * 2 > of
+}
+
+/// Which of what is known and what was heard counts, of so many sentinels. `is_all`: nobody else
+/// will answer.
+fn judge<'a>(known: Option<&'a Named>, heard: &'a [Named], of: usize, is_all: bool) -> Verdict<'a> {
+    let suffices = is_all || is_most(heard.len(), of);
+    let Some(newest) = heard.iter().max_by_key(|named| named.epoch) else {
+        return Verdict::Wait;
+    };
     let Some(known) = known else {
-        return Some(newest);
+        return if suffices {
+            Verdict::Believe(newest)
+        } else {
+            Verdict::Wait
+        };
     };
     if newest.epoch > known.epoch {
-        return Some(newest);
+        return Verdict::Believe(newest);
     }
-    if heard.contains(known) {
-        return Some(known);
+    if !suffices {
+        return Verdict::Wait;
     }
-    match (is_all, most) {
-        (false, _) => None,
-        (true, false) => Some(known),
-        (true, true) => Some(newest),
+    let same = heard.iter().filter(|named| named.epoch == known.epoch);
+    let (for_it, against): (Vec<_>, Vec<_>) = same.partition(|named| *named == known);
+    if !for_it.is_empty() && for_it.len() >= against.len() {
+        return Verdict::Believe(known);
+    }
+    match against.first() {
+        // Of one age, or of none that may be asked for: the number decides.
+        Some(other) if is_most(against.len(), of) => Verdict::Believe(other),
+        _ if is_all => Verdict::Doubt(newest),
+        _ => Verdict::Wait,
     }
 }
 
@@ -185,7 +236,7 @@ async fn question(dialer: &Dialer, sentinel: &Address, master: &str) -> Result<N
         let epoch = fields.get(at + 1)?.text()?;
         std::str::from_utf8(epoch).ok()?.parse().ok()
     });
-    // Where it may not be asked, most sentinels decide.
+    // Where it may not be asked, the number of sentinels decides.
     let epoch = asked.await?.unwrap_or(0);
     let words: [&[u8]; 3] = [b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", master.as_bytes()];
     let asked = wire.ask(&words, |answer| match answer.list() {
@@ -211,36 +262,70 @@ mod tests {
         Named { epoch, address }
     }
 
-    fn port(known: Option<&Named>, heard: &[Named], most: bool, is_all: bool) -> Option<u16> {
-        judge(known, heard, most, is_all).map(|named| named.address.port)
+    fn sentinels(count: u16) -> Sentinels {
+        let addresses = (0..count).map(|port| named(0, port).address);
+        Sentinels::new(addresses.collect(), "mymaster".into())
+    }
+
+    /// What is believed after a round in which these answered, one after the other.
+    fn round(sentinels: &Sentinels, heard: &[Named]) -> u16 {
+        let mut rounds = (1..=heard.len()).map(|count| {
+            let is_all = count == heard.len();
+            sentinels.believe(heard.get(..count).unwrap(), is_all)
+        });
+        rounds.find_map(|found| found).unwrap().port
     }
 
     #[test]
     fn one_that_knows_of_a_later_failover_is_believed_at_once() {
-        let heard = [named(4, 1), named(5, 2)];
-        assert_eq!(port(Some(&named(4, 1)), &heard, false, false), Some(2));
-        assert_eq!(port(None, &heard[..1], false, false), Some(1));
-        assert_eq!(port(None, &[], false, true), None);
+        let three = sentinels(3);
+        assert_eq!(round(&three, &[named(4, 1), named(4, 1)]), 1);
+        assert_eq!(three.believe(&[named(5, 2)], false).unwrap().port, 2);
     }
 
     #[test]
-    fn one_that_has_not_heard_of_a_failover_leads_nobody_back() {
-        let known = named(5, 2);
-        let stale = [named(4, 1)];
-        assert_eq!(port(Some(&known), &stale, false, false), None, "others may");
-        assert_eq!(port(Some(&known), &stale, false, true), Some(2));
-        let both = [named(4, 1), named(5, 2)];
-        assert_eq!(port(Some(&known), &both, true, true), Some(2));
+    fn one_that_has_not_heard_of_a_failover_holds_nobody_back_and_leads_nobody_back() {
+        let three = sentinels(3);
+        // At the start, and when all connections are down: the others are heard, too.
+        assert_eq!(three.believe(&[named(4, 1)], false), None);
+        assert_eq!(round(&three, &[named(4, 1), named(4, 1)]), 1);
+        assert_eq!(three.believe(&[named(4, 1)], false), None);
+        assert_eq!(round(&three, &[named(4, 1), named(5, 2)]), 2);
+        for _ in 0..10 {
+            assert_eq!(round(&three, &[named(4, 1), named(5, 2)]), 2);
+        }
+        // Alone it is believed at last: the others may never come again.
+        let last = (0..DOUBTS_OF_FEW).map(|_| round(&three, &[named(4, 1)]));
+        let last: Vec<u16> = last.collect();
+        assert!(last.iter().rev().skip(1).all(|&port| port == 2), "{last:?}");
+        assert_eq!(last.last(), Some(&1));
     }
 
     #[test]
-    fn sentinels_that_were_set_up_anew_are_believed_when_most_of_them_agree() {
-        let known = named(5, 2);
-        let anew = [named(0, 3), named(0, 3)];
-        assert_eq!(port(Some(&known), &anew, true, false), None);
-        assert_eq!(port(Some(&known), &anew, true, true), Some(3));
+    fn sentinels_behind_one_address_that_differ_do_not_make_nodes_change_sides() {
+        let one = sentinels(1);
+        assert_eq!(round(&one, &[named(5, 2)]), 2);
+        for _ in 0..20 {
+            assert_eq!(round(&one, &[named(4, 1)]), 2);
+            assert_eq!(round(&one, &[named(5, 2)]), 2);
+        }
+    }
+
+    #[test]
+    fn sentinels_that_were_set_up_anew_are_believed_after_a_while() {
+        let three = sentinels(3);
+        assert_eq!(round(&three, &[named(5, 2), named(5, 2)]), 2);
+        let anew = [named(0, 3), named(0, 3), named(0, 3)];
+        let all: Vec<u16> = (0..DOUBTS).map(|_| round(&three, &anew)).collect();
+        assert_eq!(all, [2, 2, 2, 2, 3]);
+    }
+
+    #[test]
+    fn of_sentinels_that_tell_no_epoch_the_greater_number_counts() {
+        let three = sentinels(3);
+        assert_eq!(round(&three, &[named(0, 1), named(0, 1)]), 1);
+        assert_eq!(round(&three, &[named(0, 2), named(0, 1), named(0, 2)]), 2);
         // Two names of one master do not make links change sides.
-        let names = [named(5, 7), named(5, 2)];
-        assert_eq!(port(Some(&known), &names, true, true), Some(2));
+        assert_eq!(round(&three, &[named(0, 7), named(0, 2)]), 2);
     }
 }

@@ -204,3 +204,35 @@ async fn loss_is_reported_in_full_when_a_node_that_lags_behind_writes_first() {
         "{holes:?}"
     );
 }
+
+/// Where ids run ahead of time, other nodes and clients may know newer ones of the former process
+/// than the node that comes first: none of those is given out again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_that_run_ahead_of_time_leave_room_behind_a_loss() {
+    for is_reader in [false, true] {
+        let mut server = Server::start(&[]);
+        let node = store(&server).await;
+        let room = topic("room:1");
+        let early = publish(&*node, message(&room, "early")).await;
+        let clock = MessageId::at(early.unix_ms() + 3_600_000, Partition::default());
+        server.cli(&["SET", "sw:{ms3}:clock", &clock.to_string()]);
+        let known = publish(&*node, message(&room, "known")).await;
+        server.kill();
+        server.restart();
+        if is_reader {
+            drop(Reader::of(node.clone(), std::slice::from_ref(&room)).await);
+        }
+        let after = publish(&*node, message(&room, "after")).await;
+        let room_ms = after.unix_ms() - known.unix_ms();
+        assert!(
+            (10_000..10_100).contains(&room_ms),
+            "{room_ms}, {is_reader}"
+        );
+        let holes = node.holes(Partition::default()).await.unwrap();
+        assert_eq!(holes.len(), 1, "{holes:?}");
+        assert!(
+            covers(holes[0], known) && holes[0].before <= after,
+            "{holes:?}"
+        );
+    }
+}

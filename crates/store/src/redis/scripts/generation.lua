@@ -19,9 +19,9 @@ if gen ~= ARGV[1] then
   local timely = now * 4096 + part
   local id = math.max(timely, after(clock), after(known))
   local is_birth = not gen and clock == 0 and known == 0
-  -- Time moves on, and leaves behind whatever the former process gave out. Where its ids ran ahead
-  -- of time, other nodes may know newer ones, or its clients: ten seconds of ids are left out, so
-  -- that none is given out twice.
+  -- Time moves on, and leaves behind whatever the former process gave out, where clocks agree.
+  -- Where its ids ran ahead of time, other nodes may know newer ones, or its clients: ten seconds
+  -- of ids are left out, so that none of them is given out twice.
   if not is_birth and id > timely then id = id + 10000 * 4096 end
   local this = text('%.0f', id)
   call('SET', KEYS[1], this)
