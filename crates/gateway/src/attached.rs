@@ -224,6 +224,20 @@ impl Attached {
         }
     }
 
+    /// Topics that are left before they have their places.
+    pub(crate) fn expect_no_longer(&self, names: &[TopicName]) {
+        if let Some(resumed) = self.resumed().as_mut() {
+            resumed.coming.retain(|sub| !names.contains(&sub.topic));
+        }
+    }
+
+    /// Those that are to take their places now.
+    pub(crate) fn coming(&self) -> Vec<Subscription> {
+        let resumed = self.resumed();
+        let coming = resumed.as_ref().map(|resumed| resumed.coming.clone());
+        coming.unwrap_or_default()
+    }
+
     /// All of them have their places.
     pub(crate) fn has_come(&self) {
         if let Some(resumed) = self.resumed().as_mut() {
@@ -306,6 +320,7 @@ impl Attached {
         let attached = Arc::clone(self);
         // Now: once the connection has ended it names no subscriptions any more.
         let record = self.record();
+        let named = record.subscriptions.clone();
         self.worker.shared.tasks.spawn(async move {
             let store = Arc::clone(&attached.worker.shared.store);
             match store.restore(record).await {
@@ -316,6 +331,7 @@ impl Attached {
                     if attached.is_over() {
                         attached.give_back();
                     }
+                    attached.settle(epoch, named).await;
                 }
                 Err(WriteError::Fenced) => {
                     attached.handle.post(Input::Superseded {

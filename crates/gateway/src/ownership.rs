@@ -79,6 +79,23 @@ impl Attached {
         Ok(())
     }
 
+    /// Brings a record up to date that was written again with these subscriptions, while topics
+    /// were left and joined.
+    pub(crate) async fn settle(self: &Arc<Self>, used: Epoch, mut named: Vec<Subscription>) {
+        let held = self.subscriptions();
+        let is_held = |sub: &Subscription| held.iter().any(|one| one.topic == sub.topic);
+        let mut undo = Remember::nothing(self.session, used);
+        let left = named.extract_if(.., |sub| !is_held(sub));
+        undo.unsubscribed = left.map(|sub| sub.topic).collect();
+        if !undo.unsubscribed.is_empty() && !self.is_over() {
+            self.after_write(used, &self.write(undo).await);
+        }
+        // With those that were joined again meanwhile.
+        if let Err(error) = self.complete(used, &named).await {
+            tracing::debug!(session = %self.session, %error, "subscriptions not written");
+        }
+    }
+
     /// Writes the subscriptions again that the record lacks.
     async fn complete(
         self: &Arc<Self>,

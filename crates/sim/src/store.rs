@@ -174,7 +174,13 @@ impl Store for Reach {
     }
 
     fn restore(&self, record: SessionRecord) -> BoxFuture<'_, Result<Epoch, WriteError>> {
-        self.call(move |store| store.restore(record))
+        let slowly = Duration::from_millis(self.weather.restore_ms());
+        self.call(move |store| async move {
+            if !slowly.is_zero() {
+                sleep(slowly).await;
+            }
+            store.restore(record).await
+        })
     }
 
     fn detach(

@@ -17,6 +17,8 @@ pub struct Weather {
     pub dice: Dice,
     pace: Pace,
     calm: AtomicBool,
+    /// How long a record that is written again takes to the store, in milliseconds.
+    restores: AtomicU64,
     began: Instant,
     nodes: Vec<Troubles>,
 }
@@ -40,6 +42,7 @@ impl Weather {
             dice: Dice::new(seed.rotate_left(32) ^ 0x5eed),
             pace,
             calm: AtomicBool::new(false),
+            restores: AtomicU64::new(0),
             began: Instant::now(),
             nodes: (0..nodes).map(|_| Troubles::default()).collect(),
         }
@@ -97,6 +100,17 @@ impl Weather {
     #[must_use]
     pub fn store_delay(&self) -> Option<Duration> {
         self.maybe(self.pace.store)
+    }
+
+    /// From now on records that are written again take so long to the store.
+    pub fn slow_restores(&self, ms: u64) {
+        self.restores.store(ms, Ordering::Relaxed);
+    }
+
+    /// How long one takes, in milliseconds.
+    #[must_use]
+    pub fn restore_ms(&self) -> u64 {
+        self.restores.load(Ordering::Relaxed)
     }
 
     /// Whether a call fails. Draws even for a store that cannot be reached.

@@ -106,3 +106,42 @@ async fn a_session_that_is_written_again_while_it_takes_its_places_keeps_its_top
     assert_eq!(written.subscriptions[0].topic, begun.subscriptions[0].topic);
     hear(&mut second, "ws:resume_ack").await;
 }
+
+/// A record is on its way to a store that lost it, and names a topic that is left meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_is_left_while_its_session_is_written_again_stays_left() {
+    let plan = Plan {
+        nodes: 1,
+        workers: 1,
+        ..Plan::of(1)
+    };
+    let cluster = Cluster::new(&plan, Metrics::new());
+    cluster.weather.calm_down();
+    cluster.start(0).await;
+    let empty = cluster.store.save();
+    let mut client = dial(&cluster, 0);
+    client.send(&json!({"type": "ws:connect"}).to_string());
+    let welcome = hear(&mut client, "ws:connect_ack").await;
+    let topics = json!({"topics": ["t:0", "t:1"]});
+    client.send(&json!({"type": "topic:subscribe", "id": "s", "data": topics}).to_string());
+    hear(&mut client, "ws:ack").await;
+    let session = SessionId::parse(welcome["session_id"].as_str().unwrap()).unwrap();
+    let begun = record(&cluster, session, |record| record.subscriptions.len() == 2).await;
+
+    cluster.weather.slow_restores(DEAF_MS / 6);
+    cluster.store.restart_from(&empty);
+    let node = NodeId::parse("n0-1").unwrap();
+    cluster.store.tell(node, Control::Restored).await.unwrap();
+    // Time is virtual: it is on its way.
+    sleep(Duration::from_millis(DEAF_MS / 12)).await;
+    let topics = json!({"topics": ["t:0"]});
+    client.send(&json!({"type": "topic:unsubscribe", "id": "u", "data": topics}).to_string());
+    hear(&mut client, "ws:ack").await;
+    assert_eq!(cluster.store.load(session).await, Ok(None), "not written");
+    record(&cluster, session, |record| {
+        let topics = record.subscriptions.iter();
+        let topics: Vec<&str> = topics.map(|sub| sub.topic.as_str()).collect();
+        record.epoch > begun.epoch && topics == ["t:1"]
+    })
+    .await;
+}

@@ -46,7 +46,14 @@ impl Attached {
         }
         let partitions = shared.layout.iter();
         partitions.for_each(|at| self.set_named(at, known.of(at)));
+        // What a backend took away meanwhile, or gave again, is not joined here.
+        let coming = self.coming();
         for sub in subscriptions {
+            let is_held = self.subs().iter().any(|held| held.topic == sub.topic);
+            if is_held || !coming.iter().any(|one| one.topic == sub.topic) {
+                shared.unwant(&sub.topic);
+                continue;
+            }
             self.join(sub);
         }
         self.has_come();

@@ -51,5 +51,6 @@ impl Attached {
             }
             !leaves
         });
+        self.expect_no_longer(names);
     }
 }
