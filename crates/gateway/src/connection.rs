@@ -163,6 +163,14 @@ impl Connection {
         self.enter(&mut effects);
         self.worker.keep_effects(effects);
         let end = loop {
+            // Also before the first event: a token in the URL may be refused already.
+            if let Some(request) = self.closing.take() {
+                let code = self.say_goodbye(request);
+                break End {
+                    initiator: Initiator::Server,
+                    code,
+                };
+            }
             let want_read = self.wants_frames();
             if !want_read {
                 self.unfinished.pause();
@@ -190,13 +198,6 @@ impl Connection {
                 LinkEvent::Closed(closed) => break End::of(&closed),
             }
             self.worker.keep_effects(effects);
-            if let Some(request) = self.closing.take() {
-                let code = self.say_goodbye(request);
-                break End {
-                    initiator: Initiator::Server,
-                    code,
-                };
-            }
         };
         if end.initiator == Initiator::Client {
             self.note_farewell();
