@@ -53,7 +53,7 @@ bench: ## the measurements of benches/, as a table and as JSON in benches/result
 	python3 benches/run.py
 
 gate: ## instructions and allocations of the hot paths against their bounds, under valgrind
-	$(CARGO) test --locked -p bench-gate
+	$(CARGO) test --workspace --exclude benches --locked --test bounds
 
 growth: ## how costs grow with subscribers, topics, connections, nodes, sizes: plots in benches/results
 	$(CARGO) build --release --locked -p sparkway -p benches

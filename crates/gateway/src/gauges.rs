@@ -17,8 +17,8 @@ use crate::shared::Shared;
 const LOOK: Duration = Duration::from_secs(2);
 /// The same at the most: as often as metrics are usually asked for.
 const LOOK_MAX: Duration = Duration::from_secs(15);
-/// In between, a look pauses for so many times what it took: with many thousands of connections
-/// looking at each of them would cost more than serving them while they are idle.
+/// In between, a look pauses for so many times what it took, and beyond 15 ms for less: with many
+/// thousands of connections looking at each would cost more than serving them while they are idle.
 const PAUSE: u32 = 1000;
 /// Where the kernel says how much memory the process may take: cgroups of version 2, then 1.
 const MEMORY_LIMITS: [&str; 2] = [

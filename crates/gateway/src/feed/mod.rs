@@ -271,10 +271,16 @@ impl Reader {
 
     async fn rewound(&mut self, hole: Hole) {
         self.flush().await;
-        if self.told.len() == HOLES {
-            self.told.pop_front();
+        match self.told.back_mut() {
+            // It grew.
+            Some(last) if last.after == hole.after => *last = hole,
+            _ => {
+                if self.told.len() == HOLES {
+                    self.told.pop_front();
+                }
+                self.told.push_back(hole);
+            }
         }
-        self.told.push_back(hole);
         self.send(&FanOut::Rewound(self.partition, hole)).await;
     }
 

@@ -166,8 +166,7 @@ impl Sessions {
                 *held = new;
                 continue;
             }
-            // Most sessions have one; a vector begins with room for four.
-            topics.reserve_exact(usize::from(topics.is_empty()));
+            topics.reserve_exact(usize::from(topics.is_empty())); // Most have one.
             topics.push(new);
         }
         if let Some((generation, confirmed)) = change.generations {
