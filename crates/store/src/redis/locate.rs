@@ -198,7 +198,9 @@ fn judge<'a>(known: Option<&'a Named>, heard: &'a [Named], of: usize, is_all: bo
     }
     let same = heard.iter().filter(|named| named.epoch == known.epoch);
     let (for_it, against): (Vec<_>, Vec<_>) = same.partition(|named| *named == known);
-    if !for_it.is_empty() && for_it.len() >= against.len() {
+    let is_undisputed = !for_it.is_empty() && against.is_empty();
+    let wins = is_all && !for_it.is_empty() && for_it.len() >= against.len();
+    if is_undisputed || wins || is_most(for_it.len(), of) {
         return Verdict::Believe(known);
     }
     match against.first() {
