@@ -24,8 +24,15 @@ import run
 RESULTS = run.HERE / "results"
 
 
+# Options of the load that stand before the workload.
+BEFORE = {"--size", "--more-topics"}
+
+
 def fanout(*arguments, **gateway):
-    return ["fanout", "--warm", 0.5, *arguments], gateway
+    pairs = list(zip(arguments[::2], arguments[1::2]))
+    before = [text for pair in pairs if pair[0] in BEFORE for text in pair]
+    behind = [text for pair in pairs if pair[0] not in BEFORE for text in pair]
+    return [*before, "fanout", "--warm", 0.5, *behind], gateway
 
 
 # name: (title, axis, unit, steps, quick steps, step -> (load, gateway), {curve: figure})
@@ -41,7 +48,7 @@ GROWTHS = {
                          "--more-topics", min(n // 1000, 99)), {"gateway": "server_cpu_us"}),
     "connections": (
         "Cost of a delivery by connections, 10 to a topic", "connections", "us CPU per delivery",
-        [100, 1000, 5000, 10000, 19000], [100, 1000],
+        [100, 1000, 5000, 10000, 15000], [100, 1000],
         lambda n: fanout("--clients", n, "--topics", n // 10, "--window", 50),
         {"gateway": "server_cpu_us"}),
     "nodes": (
@@ -52,7 +59,7 @@ GROWTHS = {
         {"all nodes and Redis": "publish_cpu_us", "Redis alone": "store_cpu_us"}),
     "payload": (
         "Cost of a delivery by size of the message, 100 subscribers", "bytes",
-        "us CPU per delivery", [36, 128, 512, 2048, 8192, 65536], [36, 8192],
+        "us CPU per delivery", [36, 128, 512, 2048, 8192, 32768], [36, 8192],
         lambda n: fanout("--clients", 100, "--size", n,
                          settings={"limits.message_bytes": "128KiB"}),
         {"gateway": "server_cpu_us"}),
