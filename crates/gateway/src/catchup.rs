@@ -55,17 +55,14 @@ impl Attached {
 
     /// Begins to feed the session from where its outbox was full.
     pub(crate) fn feed_from(self: &Arc<Self>, positions: &sparkway_hub::Positions) {
-        let behind = self
-            .worker
-            .shared
-            .layout
-            .iter()
-            .zip(positions)
-            .filter(|(_, position)| **position != MessageId::MAX)
-            .map(|(partition, &position)| Lane {
-                partition,
-                position,
-            });
+        let layout = self.worker.shared.layout.iter();
+        let behind = layout.zip(positions);
+        let behind = behind.filter(|(_, position)| **position != MessageId::MAX);
+        // This node may have seen less than its client has.
+        let behind = behind.map(|(partition, &position)| Lane {
+            partition,
+            position: position.max(self.named(partition)),
+        });
         self.lanes().extend(behind);
         self.feed();
     }
