@@ -31,6 +31,23 @@ async fn publish(peer: &mut Peer, topic: &str, text: &str) -> String {
     }
 }
 
+/// A server, and its replica.
+async fn pair() -> (Redis, Redis) {
+    let former = Redis::start().await;
+    let port = former.port.to_string();
+    let next = Redis::with(&["--replicaof", "127.0.0.1", &port]).await;
+    (former, next)
+}
+
+/// Makes a master of the replica, once it has this message.
+async fn promote(replica: &Redis, id: &str) {
+    until_true("the replica has it", FOLLOWS, || {
+        replica.cli(&["GET", "sw:{ms3}:clock"]).trim() == id
+    })
+    .await;
+    assert_eq!(replica.cli(&["REPLICAOF", "NO", "ONE"]).trim(), "OK");
+}
+
 fn number(id: &str) -> u64 {
     id.parse().unwrap()
 }
@@ -52,9 +69,7 @@ async fn is_told_of(peer: &mut Peer, topic: &str, id: &str) {
 
 #[tokio::test]
 async fn what_either_of_two_masters_got_alone_is_told_and_nothing_comes_out_of_order() {
-    let former = Redis::start().await;
-    let port = former.port.to_string();
-    let next = Redis::with(&["--replicaof", "127.0.0.1", &port]).await;
+    let (former, next) = pair().await;
     let lines = [Proxy::to(former.port).await, Proxy::to(former.port).await];
     let (late, early) = (
         node("late", &lines[0]).await,
@@ -68,12 +83,8 @@ async fn what_either_of_two_masters_got_alone_is_told_and_nothing_comes_out_of_o
     let first = on_early.publish("t", json!("first")).await;
     on_early.saw(&first).await;
     on_late.saw(&first).await;
-    until_true("the replica has it", FOLLOWS, || {
-        next.cli(&["GET", "sw:{ms3}:clock"]).trim() == first
-    })
-    .await;
-    // The replica is a master now, and one node goes there.
-    assert_eq!(next.cli(&["REPLICAOF", "NO", "ONE"]).trim(), "OK");
+    // One node goes there.
+    promote(&next, &first).await;
     lines[1].lead_to(next.port);
     let only_next = publish(&mut on_early, "t", "only next").await;
     assert_eq!(former.cli(&["GET", "sw:{ms3}:clock"]).trim(), first);
@@ -98,4 +109,42 @@ async fn what_either_of_two_masters_got_alone_is_told_and_nothing_comes_out_of_o
         assert_eq!(seen["id"], json!(last), "{seen}");
         peer.is_alive().await;
     }
+}
+
+/// The connections of a node do not change servers at one moment: that for reads of the log may lead
+/// to the former one while the feed says what the next one has.
+#[tokio::test]
+async fn what_the_feed_says_to_be_in_the_log_is_not_looked_for_in_a_former_master() {
+    let (former, next) = pair().await;
+    let line = Proxy::to(former.port).await;
+    let node = node("between", &line).await;
+    let mut peer = Peer::connect(&node.url(0), Encoding::Json).await;
+    peer.subscribe(&["t"]).await;
+    let first = peer.publish("t", json!("first")).await;
+    peer.saw(&first).await;
+    // Now its connection for reads of logs stands.
+    assert_eq!(peer.log("t").await.len(), 1);
+    promote(&next, &first).await;
+    let direct = Proxy::to(next.port).await;
+    let there = self::node("there", &direct).await;
+    let mut other = Peer::connect(&there.url(0), Encoding::Json).await;
+    let missed = publish(&mut other, "t", "missed").await;
+
+    former.cli(&["CONFIG", "RESETSTAT"]);
+    line.lead_new_to(next.port);
+    former.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    until_true("it is asked for the log", FOLLOWS, || {
+        let stats = former.cli(&["INFO", "commandstats"]);
+        stats.contains("cmdstat_xread:")
+    })
+    .await;
+    let role = former.cli(&["ROLE"]);
+    assert!(role.starts_with("master"), "it answers: {role}");
+    // Now the others follow.
+    former.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
+    let seen = peer.message().await;
+    assert_eq!(seen["id"], json!(missed), "{seen}");
+    let last = publish(&mut other, "t", "last").await;
+    let seen = peer.message().await;
+    assert_eq!(seen["id"], json!(last), "{seen}");
 }

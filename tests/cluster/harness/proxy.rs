@@ -59,8 +59,13 @@ impl Proxy {
 
     /// Resets all connections; new ones lead to this port.
     pub(crate) fn lead_to(&self, port: u16) {
-        *self.line.to.lock().unwrap() = format!("127.0.0.1:{port}");
+        self.lead_new_to(port);
         self.line.cut.notify_waiters();
+    }
+
+    /// New connections lead to this port, and those there are stay.
+    pub(crate) fn lead_new_to(&self, port: u16) {
+        *self.line.to.lock().unwrap() = format!("127.0.0.1:{port}");
     }
 
     /// What the node says does not arrive any more; what the client says does.

@@ -1,11 +1,12 @@
 //! What all parts of the backend share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::{Cmd, Value};
+use redis::{Cmd, Pipeline, Value};
 use sparkway_protocol::{MessageId, Partition, Partitions};
+use tokio::time::{Instant, sleep_until};
 
 use super::append::Buckets;
 use super::former::{Heard, Processes};
@@ -17,6 +18,9 @@ use super::scripts;
 use crate::StoreError;
 use crate::planted::Defect;
 
+/// Pause before another process than the one that the feed hears is asked again.
+const FOLLOW_PAUSE: Duration = Duration::from_millis(20);
+
 /// What one partition's users on this node know of it.
 #[derive(Debug, Default)]
 struct Known {
@@ -24,9 +28,18 @@ struct Known {
     floor: AtomicU64,
     /// Which server processes gave out what this node knows.
     processes: Processes,
+    /// The process that the partition's feed hears, while it is read: the node's view of the logs is
+    /// that one's.
+    followed: Mutex<Option<Box<str>>>,
     buckets: Buckets,
     /// Held during a sweep: how many of them succeeded.
     sweeps: tokio::sync::Mutex<u64>,
+}
+
+impl Known {
+    fn followed(&self) -> MutexGuard<'_, Option<Box<str>>> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The backend behind [`super::RedisStore`].
@@ -138,6 +151,20 @@ impl Backend {
         MessageId::ZERO
     }
 
+    /// From now on the partition's feed tells what this process has; none when it ends.
+    pub(super) fn follow(&self, partition: Partition, run_id: Option<&str>) {
+        if let Some(known) = self.known(partition) {
+            *known.followed() = run_id.map(Into::into);
+        }
+    }
+
+    fn is_followed(&self, partition: Partition, run_id: &str) -> bool {
+        let Some(known) = self.known(partition) else {
+            return true;
+        };
+        known.followed().as_deref().is_none_or(|one| one == run_id)
+    }
+
     /// The time buckets of a partition.
     pub(super) fn buckets(&self, partition: Partition) -> &Buckets {
         static NONE: std::sync::LazyLock<Buckets> = std::sync::LazyLock::new(Buckets::default);
@@ -181,13 +208,11 @@ impl Backend {
         tracing::info!(partition = partition.get(), "a slot moved, nothing is lost");
         let key = [self.keys.generation(partition)];
         let build = |live: &Live| {
-            let mut pipeline = redis::Pipeline::with_capacity(1);
             let mut call = scripts::INHERIT.call(&key);
             // On any other process it changes nothing.
             let run_id = if *live.run_id == *heir { heir } else { former };
             call.arg(former).arg(run_id);
-            pipeline.add_command(call);
-            pipeline
+            one(call)
         };
         let called = self.router.call(Lane::Quick, slot, Repeat::Safe, build);
         called.await?;
@@ -210,6 +235,38 @@ impl Backend {
         self.ask_slot(lane, self.slot(partition), command).await
     }
 
+    /// As [`Backend::ask`], of the process that the feed hears. After a failover the connections do
+    /// not all change at one moment, and a former master that still answers lacks what the feed has
+    /// said to be in the log: its answer would pass that by.
+    ///
+    /// # Errors
+    /// [`StoreError`]: not answered in time, or by another process only; try again.
+    pub(super) async fn ask_followed(
+        &self,
+        lane: Lane,
+        partition: Partition,
+        command: Cmd,
+    ) -> Result<Value, StoreError> {
+        if !self.has(partition) {
+            return Err(StoreError::Corrupt("no such partition"));
+        }
+        let deadline = self.router.deadline();
+        loop {
+            let build = |_: &Live| one(command.clone());
+            let slot = self.slot(partition);
+            let called = self.router.call_over(lane, slot, Repeat::Safe, build);
+            let (live, answers) = called.await?;
+            if self.is_followed(partition, &live.run_id) {
+                return only(answers);
+            }
+            let again = Instant::now() + FOLLOW_PAUSE;
+            if again >= deadline {
+                return Err(StoreError::Unavailable("another server than the feed's"));
+            }
+            sleep_until(again).await;
+        }
+    }
+
     /// Runs one repeatable command on the master of a slot.
     pub(super) async fn ask_slot(
         &self,
@@ -217,11 +274,13 @@ impl Backend {
         slot: u16,
         command: Cmd,
     ) -> Result<Value, StoreError> {
-        let build = |_: &Live| {
-            let mut pipeline = redis::Pipeline::with_capacity(1);
-            pipeline.add_command(command.clone());
-            pipeline
-        };
+        let build = |_: &Live| one(command.clone());
         only(self.router.call(lane, slot, Repeat::Safe, build).await?)
     }
+}
+
+fn one(command: Cmd) -> Pipeline {
+    let mut pipeline = Pipeline::with_capacity(1);
+    pipeline.add_command(command);
+    pipeline
 }

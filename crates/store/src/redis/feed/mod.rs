@@ -102,7 +102,7 @@ impl Task {
                 Err(stop) => stop,
             };
             match stop {
-                Stop::Unread => return,
+                Stop::Unread => return self.backend.follow(self.partition, None),
                 Stop::Lost(error) => {
                     failures = failures.saturating_add(1);
                     if failures.is_power_of_two() {

@@ -42,6 +42,9 @@ impl Task {
             .await
             .unwrap_or(Err(StoreError::Unavailable("no answer in time")))?;
         subscriber.heard();
+        // Before its word is handed on: what is read because of it has to be this server's.
+        self.backend
+            .follow(self.partition, Some(&subscriber.run_id));
         self.tell_restored(&answer).await
     }
 
