@@ -49,6 +49,8 @@ pub enum Rule {
     TwoOwners,
     /// C13: every request is answered, once, with its own answer.
     Answers,
+    /// A node ends only where it is told to: a broken invariant or a crash ends it, too.
+    NodeEnded,
     /// The client named another position on resume than it had: a fault of the driver.
     Driver,
 }

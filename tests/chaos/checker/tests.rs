@@ -471,6 +471,33 @@ fn what_came_before_a_subscription_was_refused_need_not_be_told_and_otherwise_mu
 }
 
 #[test]
+fn what_came_while_its_topic_was_left_need_not_be_told_to_a_later_subscription() {
+    // Lost once the topic was left; it is followed again, and then the store loses something else.
+    let lose_while_left = |history: &mut History, until_again: u64| {
+        later(history, |pen| {
+            pen.ask(2, "u", Request::Unsubscribe(topics(&["a"])))
+                .publish(2, "a", 9)
+                .message(2, "a", 64, 9)
+                .answer(2, "u", Answer::Done)
+                .stored(2, 9, 64)
+                .pass(until_again)
+                .ask(2, "again", Request::Subscribe(topics(&["a"])))
+                .answer(2, "again", Answer::Subscribed(vec![("a".into(), 96)]));
+        });
+        history.losses = vec![70_000_000, 90_000_000];
+        let told = What::Gap(gap("b", Reason::Rewound, 48, 80));
+        history.sessions[0].steps.push(Step {
+            at_us: 95_000_000,
+            conn: 2,
+            what: told,
+        });
+    };
+    keeps(|history| lose_while_left(history, 20));
+    // Where it is followed again before the loss, it has to be told.
+    breaks(Rule::LossNotTold, |history| lose_while_left(history, 1));
+}
+
+#[test]
 fn the_loss_of_what_replicas_had_confirmed_has_no_excuse() {
     let lose = |history: &mut History| {
         log(history, "b").clear();

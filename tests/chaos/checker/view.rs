@@ -185,11 +185,12 @@ impl View {
     }
 
     /// Whether a subscription that was granted held the topic when this message was lost: it had
-    /// brought the message, or was there before the store lost anything.
+    /// brought the message, or was there before the store lost it.
     pub(super) fn is_held(&self, topic: &Topic, id: u64, index: &Index) -> bool {
+        let lost_us = index.lost_since(id, UNDONE_AFTER_US);
         let mut spans = self.spans.get(topic).into_iter().flatten();
         spans.any(|span| {
-            let is_there = id > span.from || index.losses.iter().any(|loss| span.asked_us < *loss);
+            let is_there = id > span.from || lost_us.is_some_and(|lost_us| span.asked_us < lost_us);
             is_there && span.until.is_none_or(|until| id <= until)
         })
     }

@@ -17,6 +17,9 @@ pub(crate) const NODES: usize = 3;
 /// How long a node may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(40);
 
+/// How much of what a node said before it fell is told.
+const LAST_WORDS: usize = 4;
+
 /// What every node is told.
 const SETTINGS: &[(&str, &str)] = &[
     ("auth.mode", "off"),
@@ -39,11 +42,32 @@ pub(crate) struct Node {
     store_url: String,
     directory: PathBuf,
     process: Option<Process>,
+    /// Whether its process was ready once and was not told to end since.
+    is_up: bool,
+    /// How its processes ended by themselves.
+    falls: Vec<String>,
 }
 
 impl Node {
     pub(crate) fn kill(&mut self) {
+        self.note_fall();
         self.process = None;
+    }
+
+    /// Notes how the process ended, if it did so by itself.
+    fn note_fall(&mut self) {
+        let was_up = std::mem::replace(&mut self.is_up, false);
+        let Some(process) = self.process.as_mut().filter(|_| was_up) else {
+            return;
+        };
+        match process.ended() {
+            Some(status) => {
+                let last = process.log(LAST_WORDS).join(" | ");
+                self.falls
+                    .push(format!("node {} ended, {status}: {last}", self.at));
+            }
+            None => self.is_up = true,
+        }
     }
 
     pub(crate) fn stop(&mut self, stop: bool) {
@@ -54,6 +78,8 @@ impl Node {
 
     /// SIGTERM, and waits for its end.
     pub(crate) async fn drain(&mut self) {
+        self.note_fall();
+        self.is_up = false;
         if let Some(process) = &mut self.process {
             process.signal("TERM");
             for _ in 0..600 {
@@ -82,6 +108,7 @@ impl Node {
             let Some(process) = process else { continue };
             while process.ended().is_none() && began.elapsed() < READY_WITHIN {
                 if is_ready(internal).await {
+                    self.is_up = true;
                     return Ok(());
                 }
                 sleep(Duration::from_millis(20)).await;
@@ -95,7 +122,7 @@ impl Node {
 
     fn spawn(&mut self, cluster: &Cluster) -> anyhow::Result<()> {
         self.life += 1;
-        self.process = None;
+        self.kill();
         let own = [
             ("server.listen", format!("127.0.0.1:{}", self.public)),
             ("internal.listen", format!("127.0.0.1:{}", self.internal)),
@@ -165,6 +192,8 @@ impl Cluster {
                 store_url: store.url(&store_line),
                 directory: own,
                 process: None,
+                is_up: false,
+                falls: Vec::new(),
             })));
             client_lines.push(Proxy::to(public).await?);
             store_lines.push(store_line);
@@ -231,6 +260,17 @@ impl Cluster {
     pub(crate) fn keep(&self) -> Option<PathBuf> {
         let mut directory = self.directory.lock().ok()?;
         directory.take().map(tempfile::TempDir::keep)
+    }
+
+    /// How nodes ended by themselves.
+    pub(crate) async fn falls(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for node in &self.nodes {
+            let mut node = node.lock().await;
+            node.note_fall();
+            all.append(&mut node.falls);
+        }
+        all
     }
 
     /// The end of every node's log.

@@ -123,6 +123,10 @@ pub(crate) async fn play(script: &Script) -> anyhow::Result<Outcome> {
         resume_window_us: 115_000_000,
     };
     let mut outcome = judge(&history, &late, &field);
+    let falls = cluster.falls().await.into_iter();
+    outcome
+        .violations
+        .extend(falls.map(|text| of_run(Rule::NodeEnded, text)));
     outcome.faults = faults;
     if !outcome.violations.is_empty() {
         outcome.story.extend(cluster.logs(5).await);
@@ -144,13 +148,8 @@ fn judge(history: &History, late: &[Phase], field: &Field) -> Outcome {
             .map(|phase| phase.load(Ordering::Relaxed));
         let behind = settled.enumerate().filter(|(_, at)| *at < *phase as u8);
         let behind: Vec<usize> = behind.map(|(at, _)| at).collect();
-        violations.push(Violation {
-            rule: Rule::ResumeRefused,
-            session: None,
-            topic: None,
-            id: None,
-            text: format!("not at rest in {phase:?} within {CALM_WITHIN:?}: clients {behind:?}"),
-        });
+        let text = format!("not at rest in {phase:?} within {CALM_WITHIN:?}: clients {behind:?}");
+        violations.push(of_run(Rule::ResumeRefused, text));
     }
     let story = violations.first().map(|first| explain(history, first, 60));
     let refusals = field.refusals.lock();
@@ -160,6 +159,17 @@ fn judge(history: &History, late: &[Phase], field: &Field) -> Outcome {
         faults: BTreeMap::new(),
         counts: count(history),
         refusals: refusals.map(|counted| counted.clone()).unwrap_or_default(),
+    }
+}
+
+/// A violation that no single session saw.
+const fn of_run(rule: Rule, text: String) -> Violation {
+    Violation {
+        rule,
+        session: None,
+        topic: None,
+        id: None,
+        text,
     }
 }
 
