@@ -225,9 +225,16 @@ async fn is_fed_behind([seen, missed]: [&str; 2]) {
     });
     second.send(&json!({"type": "ws:resume", "data": resume}).to_string());
     hear(&mut second, "ws:resume_ack").await;
+    assert!(cluster.weather.deaf_ms(1) > 0, "the node has seen nothing");
     sleep(Duration::from_millis(DEAF_MS * 2)).await;
-    for id in owed {
+    // Behind both, so that nothing comes later either.
+    owed.push(publish(&mut publisher, missed, 20).await);
+    let marker = publish(&mut publisher, seen, 20).await;
+    let mut given = [Vec::new(), Vec::new()];
+    for _ in 0..=owed.len() {
         let message = frame(&mut second, "topic:message").await;
-        assert_eq!(message["id"], json!(id), "{message}");
+        let id = message["id"].as_str().unwrap().to_owned();
+        given[usize::from(message["topic"] == seen)].push(id);
     }
+    assert_eq!(given, [owed, vec![marker]]);
 }

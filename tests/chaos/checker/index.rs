@@ -116,12 +116,12 @@ impl Index {
         before.map(|(_, id)| *id).max().unwrap_or_default()
     }
 
-    /// Since when this id may have been lost: the first loss after somebody knew of it, or so long
-    /// before.
+    /// Since when this id may have been lost: the first loss after anybody received it for the last
+    /// time, or so long before.
     pub(super) fn lost_since(&self, id: u64, before_us: u64) -> Option<u64> {
         let seen = self.seen.get(&partition_of(id)).into_iter().flatten();
         let known = seen.filter(|(_, seen)| *seen == id);
-        let known_us = known.map(|(at_us, _)| *at_us).min()?;
+        let known_us = known.map(|(at_us, _)| *at_us).max()?;
         let losses = self.losses.iter().copied();
         losses.filter(|loss| loss + before_us > known_us).min()
     }

@@ -88,6 +88,11 @@ impl Node {
                 }
                 sleep(Duration::from_millis(20)).await;
             }
+            if let Some(status) = process.ended().filter(|status| !status.success()) {
+                let last = process.log(LAST_WORDS).join(" | ");
+                self.falls
+                    .push(format!("node {} was drained, {status}: {last}", self.at));
+            }
         }
         self.process = None;
     }

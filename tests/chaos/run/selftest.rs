@@ -63,7 +63,8 @@ pub(crate) async fn run(arguments: &Arguments, seed: u64) -> anyhow::Result<bool
         let outcome = round(arguments, "", turn, &mut rng).await?;
         let caught = rules(&outcome);
         println!("nothing planted: {caught:?}");
-        if !caught.is_empty() {
+        let fell = |violation: &chaos::checker::Violation| violation.rule == Rule::NodeEnded;
+        if !caught.is_empty() || outcome.violations.iter().any(fell) {
             missed.push("nothing");
             crate::tell_violations(&outcome);
         }

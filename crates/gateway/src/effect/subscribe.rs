@@ -262,6 +262,9 @@ impl Attached {
             }
             room.await;
         }
+        // This node may have seen less than the client: what lies between is not delivered live.
+        let named = self.named(partition);
+        self.worker.wait_for(partition, named).await;
         let bound = self.worker.hub().position(partition);
         while after < bound && !self.is_over() {
             let want = Want {

@@ -1,14 +1,14 @@
 //! What all parts of the backend share.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value};
 use sparkway_protocol::{MessageId, Partition, Partitions};
-use tokio::time::{Instant, sleep_until};
 
 use super::append::Buckets;
+use super::departed::Departed;
 use super::former::{Heard, Processes};
 use super::keys::{self, Keys};
 use super::link::Live;
@@ -18,9 +18,6 @@ use super::scripts;
 use crate::StoreError;
 use crate::planted::Defect;
 
-/// Pause before another process than the one that the feed hears is asked again.
-const FOLLOW_PAUSE: Duration = Duration::from_millis(20);
-
 /// What one partition's users on this node know of it.
 #[derive(Debug, Default)]
 struct Known {
@@ -28,18 +25,9 @@ struct Known {
     floor: AtomicU64,
     /// Which server processes gave out what this node knows.
     processes: Processes,
-    /// The process that the partition's feed hears, while it is read: the node's view of the logs is
-    /// that one's.
-    followed: Mutex<Option<Box<str>>>,
     buckets: Buckets,
     /// Held during a sweep: how many of them succeeded.
     sweeps: tokio::sync::Mutex<u64>,
-}
-
-impl Known {
-    fn followed(&self) -> MutexGuard<'_, Option<Box<str>>> {
-        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The backend behind [`super::RedisStore`].
@@ -151,18 +139,9 @@ impl Backend {
         MessageId::ZERO
     }
 
-    /// From now on the partition's feed tells what this process has; none when it ends.
-    pub(super) fn follow(&self, partition: Partition, run_id: Option<&str>) {
-        if let Some(known) = self.known(partition) {
-            *known.followed() = run_id.map(Into::into);
-        }
-    }
-
-    fn is_followed(&self, partition: Partition, run_id: &str) -> bool {
-        let Some(known) = self.known(partition) else {
-            return true;
-        };
-        known.followed().as_deref().is_none_or(|one| one == run_id)
+    /// What the feed of a partition has left.
+    pub(super) fn departed(&self, partition: Partition) -> Option<&Departed> {
+        self.router.departed(self.slot(partition))
     }
 
     /// The time buckets of a partition.
@@ -233,38 +212,6 @@ impl Backend {
             return Err(StoreError::Corrupt("no such partition"));
         }
         self.ask_slot(lane, self.slot(partition), command).await
-    }
-
-    /// As [`Backend::ask`], of the process that the feed hears. After a failover the connections do
-    /// not all change at one moment, and a former master that still answers lacks what the feed has
-    /// said to be in the log: its answer would pass that by.
-    ///
-    /// # Errors
-    /// [`StoreError`]: not answered in time, or by another process only; try again.
-    pub(super) async fn ask_followed(
-        &self,
-        lane: Lane,
-        partition: Partition,
-        command: Cmd,
-    ) -> Result<Value, StoreError> {
-        if !self.has(partition) {
-            return Err(StoreError::Corrupt("no such partition"));
-        }
-        let deadline = self.router.deadline();
-        loop {
-            let build = |_: &Live| one(command.clone());
-            let slot = self.slot(partition);
-            let called = self.router.call_over(lane, slot, Repeat::Safe, build);
-            let (live, answers) = called.await?;
-            if self.is_followed(partition, &live.run_id) {
-                return only(answers);
-            }
-            let again = Instant::now() + FOLLOW_PAUSE;
-            if again >= deadline {
-                return Err(StoreError::Unavailable("another server than the feed's"));
-            }
-            sleep_until(again).await;
-        }
     }
 
     /// Runs one repeatable command on the master of a slot.

@@ -41,6 +41,8 @@ pub(super) struct Live {
     connection: MultiplexedConnection,
     /// Names the server process behind this connection.
     pub(super) run_id: Box<str>,
+    /// When it was made.
+    pub(super) since: Instant,
     driver: JoinHandle<()>,
     broken: Arc<Notify>,
     /// How many WAITs have begun.
@@ -112,6 +114,11 @@ impl Live {
         let replicas = found.first().and_then(number_of).unwrap_or(0);
         *waited = (number, replicas);
         Ok(replicas)
+    }
+
+    /// The link is to look for its server again.
+    pub(super) fn give_up(&self) {
+        self.broken.notify_one();
     }
 
     async fn load_scripts(&self, deadline: Instant) -> Result<(), Fault> {
@@ -273,6 +280,7 @@ async fn open(dialer: &Dialer, address: &Address) -> Result<Live, StoreError> {
     let mut live = Live {
         connection,
         run_id: Box::default(),
+        since: Instant::now(),
         driver,
         broken,
         waits: AtomicU64::new(0),
@@ -319,7 +327,7 @@ async fn watch_over(live: &Weak<Live>) -> &'static str {
     };
     loop {
         tokio::select! {
-            () = broken.notified() => return "it broke",
+            () = broken.notified() => return "it broke or was given up",
             () = sleep(WATCH_INTERVAL) => {}
         }
         let Some(live) = live.upgrade() else {

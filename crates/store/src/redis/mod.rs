@@ -20,6 +20,7 @@ mod backend;
 mod cluster;
 mod codec;
 mod control;
+mod departed;
 mod dial;
 mod directory;
 mod fault;

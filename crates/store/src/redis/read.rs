@@ -67,7 +67,7 @@ impl Backend {
         for (_, (_, want)) in &wants {
             command.arg(format!("{}-{}", want.after, u64::MAX));
         }
-        let answer = self.ask_followed(Lane::Bulk, partition, command).await?;
+        let answer = self.ask(Lane::Bulk, partition, command).await?;
         let mut found = HashMap::new();
         for stream in list_of(answer).unwrap_or_default() {
             let mut parts = list_of(stream).unwrap_or_default().into_iter();
@@ -122,14 +122,14 @@ impl Backend {
         let partition = self.layout.of(topic.as_str());
         let mut command = cmd("GET");
         command.arg(self.keys.tip(partition, &topic));
-        read_id(&self.ask_followed(Lane::Quick, partition, command).await?)
+        read_id(&self.ask(Lane::Quick, partition, command).await?)
     }
 
     /// See [`crate::Store::clock`].
     pub(super) async fn clock(&self, partition: Partition) -> Result<MessageId, StoreError> {
         let mut command = cmd("GET");
         command.arg(self.keys.clock(partition));
-        let answer = self.ask_followed(Lane::Quick, partition, command).await?;
+        let answer = self.ask(Lane::Quick, partition, command).await?;
         let clock = read_id(&answer)?;
         self.note_id(partition, clock);
         Ok(clock)
@@ -139,7 +139,7 @@ impl Backend {
     pub(super) async fn holes(&self, partition: Partition) -> Result<Vec<Hole>, StoreError> {
         let mut command = cmd("LRANGE");
         command.arg(self.keys.holes(partition)).arg(0).arg(-1);
-        let answer = self.ask_followed(Lane::Quick, partition, command).await?;
+        let answer = self.ask(Lane::Quick, partition, command).await?;
         let holes = list_of(answer).unwrap_or_default();
         Ok(holes
             .iter()

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::cluster::{self, SlotMap};
+use super::departed::Departed;
 use super::dial::Dialer;
 use super::fault::Fault;
 use super::handover::{Sightings, Verdict, judge};
@@ -29,6 +30,9 @@ const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
 const MASTER_INTERVAL: Duration = Duration::from_secs(5);
 /// How long it may take to find out whether a slot was moved: publishes wait for it.
 const JUDGED_WITHIN: Duration = Duration::from_secs(1);
+/// When a feed left a process so long ago, and the cluster still says that it serves the slot, it may
+/// be the feed that is wrong.
+const DOUBT_AFTER: Duration = Duration::from_secs(2);
 /// Pause before a call is repeated, in milliseconds.
 const PAUSE_MS: (u64, u64) = (5, 50);
 
@@ -51,6 +55,9 @@ pub(super) enum Repeat {
     /// It would happen twice.
     Never,
 }
+
+/// See [`Departed`].
+const LEFT: Fault = Fault::Lost("a server that its feed has left");
 
 #[derive(Debug)]
 enum Route {
@@ -79,6 +86,8 @@ pub(super) struct Router {
     count: watch::Sender<u64>,
     /// For links to all slots alike.
     switches: Switches,
+    /// What the feeds have left, by slot.
+    departed: HashMap<u16, Departed>,
     metrics: RedisMetrics,
 }
 
@@ -103,6 +112,7 @@ impl Router {
             route,
             links: Mutex::default(),
             switches: Switches::new(count.clone()),
+            departed: keys::slots().map(|slot| (slot, Departed::default())).into(),
             count,
             metrics: RedisMetrics::new(),
         }
@@ -127,6 +137,11 @@ impl Router {
     /// answered last, this one may not know.
     pub(super) fn switches(&self) -> watch::Receiver<u64> {
         self.count.subscribe()
+    }
+
+    /// What the feed of a slot's partition has left.
+    pub(super) fn departed(&self, slot: u16) -> Option<&Departed> {
+        self.departed.get(&slot)
     }
 
     /// When a call that begins now has to end.
@@ -161,11 +176,16 @@ impl Router {
         loop {
             let attempt = Attempt::begin(&self.metrics);
             let answer = match self.live(lane, slot, deadline).await {
-                Ok(live) => live
-                    .run_scripts(&build(&live), deadline)
-                    .await
-                    .map(|answers| (live, answers))
-                    .map_err(|fault| (fault, true)),
+                Ok(live) if self.is_left(slot, &live) => Err((LEFT, false)),
+                Ok(live) => {
+                    let answers = live.run_scripts(&build(&live), deadline).await;
+                    match answers {
+                        // While it answered: what it knows or has done may not count any more.
+                        Ok(_) if self.is_left(slot, &live) => Err((LEFT, true)),
+                        Ok(answers) => Ok((live, answers)),
+                        Err(fault) => Err((fault, true)),
+                    }
+                }
                 Err(fault) => Err((fault, false)),
             };
             let (fault, was_sent) = match answer {
@@ -193,6 +213,28 @@ impl Router {
             sleep_until(again).await;
             drop(timeout_at(deadline, self.refresh(REFRESH_INTERVAL)).await);
         }
+    }
+
+    /// Whether a connection leads to a process that the feed of the slot's partition has left. Then
+    /// one of both is to look for its server again.
+    fn is_left(&self, slot: u16, live: &Live) -> bool {
+        let departed = self.departed(slot);
+        let left = departed.and_then(|departed| Some((departed, departed.left_at(&live.run_id)?)));
+        let Some((departed, left_at)) = left else {
+            return false;
+        };
+        let is_new = match &self.route {
+            Route::One(_) => {
+                live.give_up();
+                live.since > left_at
+            }
+            // It serves others; the slots are asked for again before the next try.
+            Route::Slots { .. } => left_at.elapsed() > DOUBT_AFTER,
+        };
+        if is_new {
+            departed.doubt();
+        }
+        true
     }
 
     /// A working connection to the master of a slot.

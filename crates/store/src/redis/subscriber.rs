@@ -69,10 +69,14 @@ pub(super) struct Subscriber {
     sent: u64,
     confirmed: u64,
     heard: Instant,
-    moved: Arc<Notify>,
+    /// Told when another server is the master.
+    pub(super) moved: Arc<Notify>,
     sentry: JoinHandle<()>,
     gauge: Arc<LinkGauge>,
 }
+
+/// A connection is of no use any more.
+pub(super) const MOVED: StoreError = StoreError::Unavailable("another server is the master");
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
@@ -106,8 +110,20 @@ impl Subscriber {
         let moved = Arc::new(Notify::new());
         let (watching, is_moved) = (Arc::clone(backend), Arc::clone(&moved));
         let sentry = tokio::spawn(async move {
-            watching.router.left(slot, &address).await;
-            tracing::warn!(former = %address, "the master of a partition moved");
+            let doubted = async {
+                match watching.router.departed(slot) {
+                    Some(departed) => departed.is_doubted().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = watching.router.left(slot, &address) => {
+                    tracing::warn!(former = %address, "the master of a partition moved");
+                }
+                () = doubted => {
+                    tracing::warn!(%address, "commands go to another server than the feed");
+                }
+            }
             is_moved.notify_one();
         });
         gauge.set(true);
@@ -178,7 +194,7 @@ impl Subscriber {
     pub(super) async fn ready(&mut self) -> Result<(), StoreError> {
         tokio::select! {
             ready = self.wire.ready() => ready,
-            () = self.moved.notified() => Err(StoreError::Unavailable("another server is the master")),
+            () = self.moved.notified() => Err(MOVED),
         }
     }
 

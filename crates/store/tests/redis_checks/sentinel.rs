@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sparkway_protocol::Durability;
+use sparkway_store::feed::FEED_EVENTS;
 use sparkway_store::redis::{RedisSettings, RedisStore};
 use sparkway_store::{Append, Store, StoreError, WriteError};
 
@@ -143,14 +144,8 @@ async fn replica_is_never_taken_for_a_master() {
     assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
 }
 
-/// A former master that nobody could reach to tell it so goes on answering.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn commands_leave_a_master_that_still_answers_when_the_sentinels_name_another() {
-    let servers = Watched::start();
-    let connected = RedisStore::connect(settings(&servers.url())).await;
-    let store = Arc::new(connected.unwrap());
-    let room = topic("room:1");
-    publish(&*store, message(&room, "before")).await;
+/// Makes a master of the replica, which the sentinel names from now on. The former one is told nothing.
+fn name_the_other(servers: &Watched) {
     let other = servers.replica.port.to_string();
     let alone = servers.replica.cli(&["REPLICAOF", "NO", "ONE"]);
     assert_eq!(alone.trim(), "OK");
@@ -161,6 +156,17 @@ async fn commands_leave_a_master_that_still_answers_when_the_sentinels_name_anot
     ] {
         assert_eq!(servers.sentinel.cli(words).trim(), "OK");
     }
+}
+
+/// A former master that nobody could reach to tell it so goes on answering.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_leave_a_master_that_still_answers_when_the_sentinels_name_another() {
+    let servers = Watched::start();
+    let connected = RedisStore::connect(settings(&servers.url())).await;
+    let store = Arc::new(connected.unwrap());
+    let room = topic("room:1");
+    publish(&*store, message(&room, "before")).await;
+    name_the_other(&servers);
     let has_moved = || {
         let stats = servers.replica.cli(&["INFO", "commandstats"]);
         stats.contains("cmdstat_xadd")
@@ -172,4 +178,39 @@ async fn commands_leave_a_master_that_still_answers_when_the_sentinels_name_anot
     }
     let role = servers.master.cli(&["ROLE"]);
     assert!(role.starts_with("master"), "nobody told it: {role}");
+}
+
+/// Who reads the feed may be waiting for an answer of the next server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn feed_leaves_a_former_master_while_nobody_takes_what_it_heard() {
+    let servers = Watched::start();
+    let connected = RedisStore::connect(settings(&servers.url())).await;
+    let store = Arc::new(connected.unwrap());
+    let room = topic("room:1");
+    let rooms = std::slice::from_ref(&room);
+    let mut reader = Reader::of(store.clone(), rooms).await;
+    let partition = store.partitions().of(room.as_str());
+    let most = FEED_EVENTS + 1000;
+    let mut given = Vec::new();
+    while given.len() < most {
+        let batch = (0..50).map(|_| message(&room, "x")).collect();
+        let stored = store.append(partition, batch).await.unwrap();
+        given.extend(stored.into_iter().map(|stored| stored.unwrap().id));
+    }
+    let newest = given.last().unwrap().to_string();
+    tokio::task::block_in_place(|| {
+        until("the replica has it", || {
+            servers.replica.cli(&["GET", "sw:{ms3}:clock"]).trim() == newest
+        });
+        name_the_other(&servers);
+        until("the feed follows", || {
+            let followed = servers.replica.cli(&["PUBSUB", "CHANNELS"]);
+            followed.contains(room.as_str())
+        });
+    });
+    // Nothing is missing for that.
+    let last = publish(&*store, message(&room, "last")).await;
+    given.push(last);
+    reader.reach(last).await;
+    assert_eq!(ids(&reader.entries), given);
 }

@@ -3,21 +3,23 @@
 
 mod restoring;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sparkway_protocol::{MessageId, Partition, TopicName};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::backend::Backend;
 use super::codec::{Announcement, announced_hole, announcement, name_in};
+use super::departed::Departed;
 use super::following::{Following, Work};
 use super::former::Heard;
 use super::link::backoff;
 use super::meter::LinkGauge;
 use super::reply::id_of;
-use super::subscriber::{Asked, PING_INTERVAL, Said, Subscriber};
+use super::subscriber::{Asked, MOVED, PING_INTERVAL, Said, Subscriber};
 use crate::feed::{FEED_EVENTS, FeedRequest};
 use crate::planted::Defect;
 use crate::{Feed, FeedEvent, FeedHandle, Hole, StoreError};
@@ -48,6 +50,8 @@ pub(super) fn open(backend: Arc<Backend>, partition: Partition) -> Feed {
             holes: None,
             seen: MessageId::ZERO,
             heard: None,
+            unsaid: VecDeque::new(),
+            moved: Arc::default(),
         };
         tokio::spawn(task.run());
     } else {
@@ -88,6 +92,10 @@ struct Task {
     seen: MessageId,
     /// What the process behind the connection has given out.
     heard: Option<Arc<Heard>>,
+    /// Events that the reader had no room for when the connection was left.
+    unsaid: VecDeque<FeedEvent>,
+    /// Told when the connection is to be left.
+    moved: Arc<Notify>,
 }
 
 impl Task {
@@ -102,7 +110,10 @@ impl Task {
                 Err(stop) => stop,
             };
             match stop {
-                Stop::Unread => return self.backend.follow(self.partition, None),
+                Stop::Unread => {
+                    let departed = self.backend.departed(self.partition);
+                    return departed.into_iter().for_each(Departed::end);
+                }
                 Stop::Lost(error) => {
                     failures = failures.saturating_add(1);
                     if failures.is_power_of_two() {
@@ -291,10 +302,10 @@ impl Task {
                     if let Some(topic) = topic {
                         // The tip is read in line with the pushes: nothing lies between them.
                         let since = Vec::new();
-                        self.tell(FeedEvent::Live { topic, tip, since }).await?;
+                        self.unsaid.push_back(FeedEvent::Live { topic, tip, since });
                     }
                 }
-                Ok(())
+                self.say().await
             }
         }
     }
@@ -308,8 +319,25 @@ impl Task {
     }
 
     /// Hands an event on; waits for the reader, and reads nothing meanwhile.
-    async fn tell(&self, event: FeedEvent) -> Result<(), Stop> {
-        self.events.send(event).await.map_err(|_| Stop::Unread)
+    async fn tell(&mut self, event: FeedEvent) -> Result<(), Stop> {
+        self.unsaid.push_back(event);
+        self.say().await
+    }
+
+    /// Hands on what is still to be said. The reader may be waiting for answers of another server
+    /// than this connection's: leaving it must be possible meanwhile.
+    async fn say(&mut self) -> Result<(), Stop> {
+        while !self.unsaid.is_empty() {
+            let room = tokio::select! {
+                biased;
+                room = self.events.reserve() => room.map_err(|_| Stop::Unread)?,
+                () = self.moved.notified() => return Err(MOVED.into()),
+            };
+            if let Some(event) = self.unsaid.pop_front() {
+                room.send(event);
+            }
+        }
+        Ok(())
     }
 }
 

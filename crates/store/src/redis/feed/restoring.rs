@@ -42,9 +42,11 @@ impl Task {
             .await
             .unwrap_or(Err(StoreError::Unavailable("no answer in time")))?;
         subscriber.heard();
-        // Before its word is handed on: what is read because of it has to be this server's.
-        self.backend
-            .follow(self.partition, Some(&subscriber.run_id));
+        // Before its word is handed on: what is read because of it must not be a former server's.
+        if let Some(departed) = self.backend.departed(self.partition) {
+            departed.arrive(&subscriber.run_id);
+        }
+        self.moved = Arc::clone(&subscriber.moved);
         self.tell_restored(&answer).await
     }
 
@@ -161,12 +163,15 @@ impl Task {
         let holes: Vec<Hole> = holes_in(answer).collect();
         // Nobody on a feed's first connection could have seen what was lost before.
         if let Some(told) = self.holes.replace(holes.clone()) {
-            for hole in holes.into_iter().filter(|hole| !told.contains(hole)) {
-                self.tell(FeedEvent::Rewound(hole)).await?;
+            if let Some(FeedEvent::Restored { .. }) = self.unsaid.back() {
+                // Nobody has heard of the last time yet.
+                self.unsaid.pop_back();
             }
-            self.tell(FeedEvent::Restored { clock }).await?;
+            let new = holes.into_iter().filter(|hole| !told.contains(hole));
+            self.unsaid.extend(new.map(FeedEvent::Rewound));
+            self.unsaid.push_back(FeedEvent::Restored { clock });
         }
-        Ok(())
+        self.say().await
     }
 }
 
