@@ -40,17 +40,29 @@ if gen ~= run_id and not is_birth and id > timely then id = id + 10000 * 4096 en
 local tips, firsts = {}, {}
 for t = 1, topics do
   local tip = read[t + 2]
-  if tip then id = max(id, after(tonumber(tip))) else tip = '0' end
-  tips[t], firsts[t] = tip, tip
+  local first = tip and tonumber(tip) or 0
+  if tip then id = max(id, after(first)) else tip = '0' end
+  tips[t], firsts[t] = tip, first
+end
+-- The text of an id: in two parts, as it costs much to print a large number, and the first is mostly
+-- the same.
+local high, head
+local function print_id(number)
+  local low = math.fmod(number, 1e7)
+  local above = number - low
+  if above == 0 then return text('%.0f', number) end
+  if above ~= high then high, head = above, text('%.0f', above / 1e7) end
+  return head .. text('%07d', low)
 end
 
 local arg = 11 + 3 * topics
 local holds = {[0] = true, [-1] = 'f', [-2] = 'g'}
 for f = 1, fences do
-  local epoch, wanted = call('HGET', KEYS[6 + 2 * topics + f], 'ep'), tonumber(ARGV[arg + f])
+  local epoch, wanted = call('HGET', KEYS[6 + 2 * topics + f], 'ep'), ARGV[arg + f]
   -- An older epoch than the writer's: the store lost the claim. It is to be restored first.
-  if not epoch or tonumber(epoch) < wanted then holds[f] = 'g'
-  else holds[f] = tonumber(epoch) == wanted or 'f' end
+  if epoch == wanted then holds[f] = true
+  elseif not epoch or tonumber(epoch) < tonumber(wanted) then holds[f] = 'g'
+  else holds[f] = 'f' end
 end
 arg = arg + fences
 
@@ -63,6 +75,7 @@ end
 first, second = call(unpack(first)), call(unpack(second))
 
 local answers, digests, known, stored = {'ok', text('%.0f', ms)}, {'HSET', newer}, {}, nil
+local newest = {}
 for m = 1, count do
   local t, fence, digest = tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2]), ARGV[arg + 3]
   local meta, from, data = ARGV[arg + 4], ARGV[arg + 5], ARGV[arg + 6]
@@ -76,7 +89,7 @@ for m = 1, count do
   elseif holds[fence] ~= true then
     answer = holds[fence]
   else
-    local this = text('%.0f', id)
+    local this = print_id(id)
     local log, channel, prev = KEYS[5 + 2 * t], ARGV[9 + 3 * t], tips[t]
     local added = redis.pcall('XADD', log, 'MAXLEN', '~', ARGV[10 + 3 * t], this .. '-0',
       'prev', prev, 'data', data, 'from', from, 'meta', meta)
@@ -100,7 +113,7 @@ for m = 1, count do
       end
       call(publish, channel,
         'E' .. this .. ' ' .. prev .. ' ' .. byte(#meta) .. meta .. byte(#from) .. from .. data)
-      tips[t], known[digest], stored, answer = this, this, this, this
+      tips[t], newest[t], known[digest], stored, answer = this, id, this, this, this
       digests[#digests + 1], digests[#digests + 2] = digest, this
       id = id + 16
     end
@@ -115,15 +128,23 @@ if #digests > 2 then
 end
 if stored then
   call('SET', KEYS[1], stored)
+  -- Most topics are kept for the same time, and numbers that are handed on cost much to print.
+  local times = {}
   for t = 1, topics do
-    if tips[t] ~= firsts[t] then
-      local age = tonumber(ARGV[11 + 3 * t])
-      call('SET', KEYS[6 + 2 * t], tips[t], 'PX', 2 * age + 60000)
-      local step = max(floor(age / 8), 1) * 4096
-      if floor(firsts[t] / step) ~= floor(tips[t] / step) then
+    local last, given = newest[t], ARGV[11 + 3 * t]
+    local kept = times[given]
+    if last and not kept then
+      local age = tonumber(given)
+      kept = {age, text('%.0f', 2 * age + 60000), max(floor(age / 8), 1) * 4096}
+      times[given] = kept
+    end
+    if last then
+      local age, expiry, step = kept[1], kept[2], kept[3]
+      call('SET', KEYS[6 + 2 * t], tips[t], 'PX', expiry)
+      if floor(firsts[t] / step) ~= floor(last / step) then
         local log = KEYS[5 + 2 * t]
-        call('XTRIM', log, 'MINID', '~', text('%.0f', max(0, tips[t] - age * 4096)))
-        call('PEXPIRE', log, age + floor(age / 8) + 1)
+        call('XTRIM', log, 'MINID', '~', text('%.0f', max(0, last - age * 4096)))
+        call('PEXPIRE', log, text('%.0f', age + floor(age / 8) + 1))
       end
     end
   end
