@@ -27,6 +27,14 @@ fn dial(cluster: &Arc<Cluster>, at: usize) -> Line {
     Line::new(0, cluster.connect(at, 0).unwrap())
 }
 
+/// A client with a new session, and what it was told of it.
+async fn connect(cluster: &Arc<Cluster>, at: usize) -> (Line, Value) {
+    let mut line = dial(cluster, at);
+    line.send(&json!({"type": "ws:connect"}).to_string());
+    let welcome = hear(&mut line, "ws:connect_ack").await;
+    (line, welcome)
+}
+
 /// The data of the next frame of this type.
 async fn hear(line: &mut Line, kind: &str) -> Value {
     frame(line, kind).await["data"].clone()
@@ -84,9 +92,7 @@ async fn a_session_that_is_written_again_while_it_takes_its_places_keeps_its_top
     cluster.weather.calm_down();
     cluster.start(0).await;
     cluster.start(1).await;
-    let mut first = dial(&cluster, 0);
-    first.send(&json!({"type": "ws:connect"}).to_string());
-    let welcome = hear(&mut first, "ws:connect_ack").await;
+    let (mut first, welcome) = connect(&cluster, 0).await;
     follow(&mut first, &["t:0"]).await;
     let session = SessionId::parse(welcome["session_id"].as_str().unwrap()).unwrap();
     let begun = record(&cluster, session, |record| !record.subscriptions.is_empty()).await;
@@ -129,9 +135,7 @@ async fn a_topic_that_is_left_while_its_session_is_written_again_stays_left() {
     cluster.weather.calm_down();
     cluster.start(0).await;
     let empty = cluster.store.save();
-    let mut client = dial(&cluster, 0);
-    client.send(&json!({"type": "ws:connect"}).to_string());
-    let welcome = hear(&mut client, "ws:connect_ack").await;
+    let (mut client, welcome) = connect(&cluster, 0).await;
     follow(&mut client, &["t:0", "t:1"]).await;
     let session = SessionId::parse(welcome["session_id"].as_str().unwrap()).unwrap();
     let begun = record(&cluster, session, |record| record.subscriptions.len() == 2).await;
@@ -191,15 +195,10 @@ async fn is_fed_behind([seen, missed]: [&str; 2]) {
     let layout = cluster.store.partitions();
     assert_ne!(layout.of(seen), layout.of(missed));
 
-    let mut first = dial(&cluster, 0);
-    first.send(&json!({"type": "ws:connect"}).to_string());
-    let welcome = hear(&mut first, "ws:connect_ack").await;
+    let (mut first, welcome) = connect(&cluster, 0).await;
     follow(&mut first, &[seen, missed]).await;
-    let (mut publisher, mut guest) = (dial(&cluster, 0), dial(&cluster, 1));
-    for line in [&mut publisher, &mut guest] {
-        line.send(&json!({"type": "ws:connect"}).to_string());
-        hear(line, "ws:connect_ack").await;
-    }
+    let (mut publisher, _) = connect(&cluster, 0).await;
+    let (mut guest, _) = connect(&cluster, 1).await;
     // The second node follows both topics, and hears nothing from now on.
     follow(&mut guest, &[seen, missed]).await;
     guest.frozen = true;
