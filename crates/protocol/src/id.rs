@@ -247,6 +247,8 @@ impl fmt::Debug for SessionId {
 }
 
 /// Who owns a session: raised by every claim, so that a former owner's writes are refused (fence).
+/// A claim raises it to the time in microseconds at least: a store that lost one claim gives its
+/// epoch to no other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u64);
 

@@ -135,6 +135,7 @@ suite! { $
         removed_session_is_not_written_again,
         one_user_may_have_many_sessions,
         restore_after_loss_raises_epoch,
+        claim_after_a_lost_one_is_fenced_from_it,
         restore_replaces_only_an_older_record,
         restore_tells_the_owner_of_an_older_record,
     }

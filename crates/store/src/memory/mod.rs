@@ -299,7 +299,8 @@ impl Store for MemoryStore {
             let cell = self
                 .cell(claim.session.partition())
                 .or(Err(ClaimError::Unknown))?;
-            lock(&cell.sessions).claim(claim, &lock(&self.nodes))
+            let now_ms = self.now_ms();
+            lock(&cell.sessions).claim(claim, now_ms, &lock(&self.nodes))
         })
     }
 

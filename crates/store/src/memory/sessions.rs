@@ -95,7 +95,12 @@ impl Sessions {
         self.kept.get(&session).map(|kept| kept.record.clone())
     }
 
-    pub(super) fn claim(&mut self, claim: Claim, nodes: &Nodes) -> Result<Claimed, ClaimError> {
+    pub(super) fn claim(
+        &mut self,
+        claim: Claim,
+        now_ms: u64,
+        nodes: &Nodes,
+    ) -> Result<Claimed, ClaimError> {
         let kept = self
             .kept
             .get_mut(&claim.session)
@@ -116,7 +121,8 @@ impl Sessions {
         }
         record.confirmed = claim.generation;
         record.generation = claim.generation.saturating_add(1);
-        record.epoch = Epoch(record.epoch.0 + 1);
+        // Microseconds: a store that went back must not give out the epoch of a lost claim again.
+        record.epoch = Epoch((record.epoch.0 + 1).max(now_ms.saturating_mul(1000)));
         let before = std::mem::replace(&mut record.owner, claim.node.clone());
         let was_attached = std::mem::replace(&mut record.attached, true);
         let was_orphan = std::mem::replace(&mut kept.is_orphan, false);

@@ -7,7 +7,7 @@
 //! would hide a rewind of the store.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -141,23 +141,17 @@ impl Live {
     }
 }
 
-/// Notices when commands go to another process than before, on any of the links that share it.
-#[derive(Clone, Debug)]
-pub(super) struct Switches {
+/// Notices when the commands of one link go to another process than before. That of another link
+/// tells nothing: what this one asks may be answered by the former process for longer.
+#[derive(Debug)]
+struct Switches {
     count: watch::Sender<u64>,
-    last: Arc<std::sync::Mutex<Option<Box<str>>>>,
+    last: Option<Box<str>>,
 }
 
 impl Switches {
-    /// For links to one server, or to one after the other.
-    pub(super) fn new(count: watch::Sender<u64>) -> Self {
-        let last = Arc::default();
-        Self { count, last }
-    }
-
-    fn connected(&self, run_id: &str) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = last.replace(run_id.into());
+    fn connected(&mut self, run_id: &str) {
+        let before = self.last.replace(run_id.into());
         if before.is_some_and(|before| *before != *run_id) {
             self.count.send_modify(|count| *count += 1);
         }
@@ -178,14 +172,16 @@ impl Drop for Link {
 }
 
 impl Link {
-    /// Starts the supervisor.
+    /// Starts the supervisor. `count` is raised whenever commands begin to go to another process
+    /// than before.
     pub(super) fn start(
         dialer: Arc<Dialer>,
         locator: Locator,
         gauge: LinkGauge,
-        switches: Switches,
+        count: watch::Sender<u64>,
     ) -> Arc<Self> {
         let (sender, live) = watch::channel(None);
+        let switches = Switches { count, last: None };
         let supervisor = tokio::spawn(supervise(dialer, locator, (sender, switches), gauge));
         Arc::new(Self { live, supervisor })
     }
@@ -204,7 +200,7 @@ impl Link {
 async fn supervise(
     dialer: Arc<Dialer>,
     locator: Locator,
-    (state, switches): (watch::Sender<Option<Arc<Live>>>, Switches),
+    (state, mut switches): (watch::Sender<Option<Arc<Live>>>, Switches),
     gauge: LinkGauge,
 ) {
     let mut failures = 0_u32;

@@ -15,7 +15,7 @@ use super::dial::Dialer;
 use super::fault::Fault;
 use super::handover::{Sightings, Verdict, judge};
 use super::keys;
-use super::link::{Link, Live, Switches};
+use super::link::{Link, Live};
 use super::locate::{Locator, Sentinels};
 use super::meter::{Attempt, LinkGauge};
 use super::settings::RedisSettings;
@@ -84,8 +84,6 @@ pub(super) struct Router {
     links: Mutex<Links>,
     /// Counts how often commands went to another process than before.
     count: watch::Sender<u64>,
-    /// For links to all slots alike.
-    switches: Switches,
     /// What the feeds have left, by slot.
     departed: HashMap<u16, Departed>,
     metrics: RedisMetrics,
@@ -111,7 +109,6 @@ impl Router {
             command_deadline: settings.command_deadline,
             route,
             links: Mutex::default(),
-            switches: Switches::new(count.clone()),
             departed: keys::slots().map(|slot| (slot, Departed::default())).into(),
             count,
             metrics: RedisMetrics::new(),
@@ -253,12 +250,7 @@ impl Router {
             let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
             let start = || {
                 let gauge = LinkGauge::new(&self.metrics, RedisRole::Command);
-                let switches = match &self.route {
-                    Route::One(_) => self.switches.clone(),
-                    // Each master has links of its own.
-                    Route::Slots { .. } => Switches::new(self.count.clone()),
-                };
-                Link::start(Arc::clone(&self.dialer), locator, gauge, switches)
+                Link::start(Arc::clone(&self.dialer), locator, gauge, self.count.clone())
             };
             Arc::clone(links.entry(key).or_insert_with(start))
         };

@@ -63,11 +63,11 @@ async fn forgotten_scripts_are_loaded_again() {
             node: node.clone(),
             nonce: 1,
         };
-        assert!(store.claim(claim).await.is_ok());
+        let claimed = store.claim(claim).await.unwrap();
         server.cli(&["SCRIPT", "FLUSH"]);
         let detach = Detach {
             session,
-            epoch: Epoch(2),
+            epoch: claimed.record.epoch,
             cursors: Vec::new(),
             window_ms: 1000,
         };

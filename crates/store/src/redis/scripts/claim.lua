@@ -1,10 +1,14 @@
--- Takes a session over: epoch + 1, attached to this node; its former owner is told.
+-- Takes a session over: a newer epoch, attached to this node; its former owner is told.
 -- KEYS: sess hosts detached node-stem user-stem
 -- ARGV: session node generation nonce expiry_ms ctl-stem
 -- Answers: 'unknown' | 'generation' | 'ok', former owner or '', then fields and values of the record
 --
 -- A repeat with the same nonce answers as the first time and tells the former owner once more: a
 -- repeated claim would otherwise find itself as the owner and never kick.
+--
+-- The epoch is the time in microseconds: after a store went back behind a claim, the next one must
+-- not be given the epoch of the one that is lost, whose owner would pass every fence. And of two
+-- owners that each believe to be the last one, the later is.
 local call = redis.call
 local session, node, shown = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local record = call('HMGET', KEYS[1], 'ep', 'n', 'st', 'gn', 'gc', 'no', 'fo', 'u')
@@ -20,7 +24,8 @@ else
   -- A node whose lease ran out ('l') may still hold the connection.
   if state == 'a' then former = owner end
   if state ~= 'd' then told = owner end
-  epoch = string.format('%.0f', epoch + 1)
+  local time = call('TIME')
+  epoch = string.format('%.0f', math.max(epoch + 1, time[1] * 1000000 + time[2]))
   call('HSET', KEYS[1], 'ep', epoch, 'n', node, 'st', 'a', 'gc', ARGV[3],
     'gn', string.format('%.0f', shown + 1), 'no', ARGV[4], 'fo', former)
   call('ZREM', KEYS[3], session)
