@@ -16,6 +16,9 @@ use crate::store::{Store, Topology};
 pub(crate) const NODES: usize = 3;
 /// How long a node may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(40);
+/// How long a node that is told to leave may take: longer than connections are closed over, than
+/// the store is away at once, and than what the node waits for.
+const DRAINED_WITHIN: Duration = Duration::from_secs(12);
 
 /// How much of what a node said before it fell is told.
 const LAST_WORDS: usize = 4;
@@ -76,25 +79,25 @@ impl Node {
         }
     }
 
-    /// SIGTERM, and waits for its end.
+    /// SIGTERM, and waits for its end. One that does not end well, or not in time, is noted.
     pub(crate) async fn drain(&mut self) {
         self.note_fall();
         self.is_up = false;
-        if let Some(process) = &mut self.process {
+        if let Some(mut process) = self.process.take() {
             process.signal("TERM");
-            for _ in 0..600 {
-                if process.ended().is_some() {
-                    break;
-                }
+            let began = tokio::time::Instant::now();
+            while process.ended().is_none() && began.elapsed() < DRAINED_WITHIN {
                 sleep(Duration::from_millis(20)).await;
             }
-            if let Some(status) = process.ended().filter(|status| !status.success()) {
-                let last = process.log(LAST_WORDS).join(" | ");
-                self.falls
-                    .push(format!("node {} was drained, {status}: {last}", self.at));
-            }
+            let how = match process.ended() {
+                Some(status) if status.success() => return,
+                Some(status) => status.to_string(),
+                None => format!("and did not end within {DRAINED_WITHIN:?}"),
+            };
+            let last = process.log(LAST_WORDS).join(" | ");
+            self.falls
+                .push(format!("node {} was drained, {how}: {last}", self.at));
         }
-        self.process = None;
     }
 
     /// How it ended, if it did so by itself.

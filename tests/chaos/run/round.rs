@@ -103,8 +103,16 @@ pub(crate) async fn play(script: &Script) -> anyhow::Result<Outcome> {
         members.spawn(Member::new(plan, &field).run());
     }
     sleep(Duration::from_secs(2)).await;
-    let (faults, losses) = break_things(script, &cluster, &field, &mut rng).await?;
-    cluster.heal().await?;
+    let broken = break_things(script, &cluster, &field, &mut rng).await;
+    let healed = cluster.heal().await;
+    let (faults, losses) = match broken.and_then(|broken| healed.map(|()| broken)) {
+        Ok(broken) => broken,
+        // It may be why.
+        Err(error) => {
+            let falls = cluster.falls().await.join("\n");
+            return Err(error.context(format!("nodes that ended by themselves: [{falls}]")));
+        }
+    };
     let mut late = Vec::new();
     for next in [Phase::Settle, Phase::Mark, Phase::Cut] {
         phase.send_replace(next);
