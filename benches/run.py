@@ -73,7 +73,8 @@ class Servers:
         self.processes.append(process)
         self.pids.append(process.pid)
 
-    def plain(self, name):
+    def plain(self, name, speech="plain"):
+        self.speech = speech
         port = free_port()
         self.start(BIN / f"bench-{name}", f"127.0.0.1:{port}")
         self.addresses.append(f"127.0.0.1:{port}")
@@ -141,6 +142,7 @@ SERVERS = {
     "sparkway-3-redis": lambda servers: servers.gateway(nodes=3, store=servers.redis()),
     "bare": lambda servers: servers.plain("bare"),
     "preframed": lambda servers: servers.plain("preframed"),
+    "preframed-spark": lambda servers: servers.plain("preframed", "spark"),
     "socket-io": lambda servers: servers.socket_io(),
     "socket-io-redis": lambda servers: servers.socket_io(servers.redis()),
     "nats": lambda servers: servers.nats(),
@@ -164,15 +166,15 @@ WORKLOADS = {
     "idle": ("W3, idle connections with one subscription, 10 to a topic",
              lambda q: ["idle", "--clients", "1000,4000" if q else "1000,5000,15000",
                         "--settle", 1, "--hold", 0 if q else 15],
-             ["sparkway", "preframed", "socket-io", "nats"],
+             ["sparkway", "preframed", "preframed-spark", "socket-io", "nats"],
              ["bytes_last", "bytes_per_connection", "peak_bytes", "kept_share", "idle_us_per_s"]),
     "connect": ("W4, 4000 connects, 64 at once: upgrade, session, subscription",
                 lambda q: ["connect", "--clients", 2000 if q else 4000],
-                ["sparkway", "preframed", "bare", *PEERS],
+                ["sparkway", "preframed", "preframed-spark", "bare", *PEERS],
                 ["connects_per_cpu_s", "server_cpu_us", "client_cpu_us", "connects_per_s"]),
     "connect-at-once": ("W4, the same, the subscription sent behind ws:connect without waiting",
                         lambda q: ["--at-once", "connect", "--clients", 2000 if q else 4000],
-                        ["sparkway", "nats"],
+                        ["sparkway", "preframed-spark", "nats"],
                         ["connects_per_cpu_s", "server_cpu_us", "client_cpu_us", "connects_per_s"]),
     "publish": ("Through Redis, 100 topics with a member on each of 3 nodes, 400 publishes in flight",
                 lambda q: ["fanout", "--clients", 300, "--topics", 100, "--window", 400,
@@ -256,7 +258,7 @@ def table(workload, runs):
     title, _, _, figures = WORKLOADS[workload]
     names = [name for name in WORKLOADS[workload][2] if name in runs]
     others = [name for name in runs
-              if name in ("bare", "preframed", *PEERS) or name in BESIDE]
+              if name in ("bare", "preframed", "preframed-spark", *PEERS) or name in BESIDE]
     head = [*(["server"] + [f.replace("_", " ") for f in figures]),
             *[f"{figures[0].split('_')[0]}: times {name}" for name in others], "taken by others"]
     lines = [f"### {title}", "", "| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]

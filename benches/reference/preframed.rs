@@ -2,7 +2,9 @@
 //!
 //! tungstenite reads with 4 KiB; a message is framed once, its bytes are shared by the queues of
 //! all subscribers, and each task writes its queue with vectored writes past tungstenite. No
-//! session, no log, no acknowledgement, no bound on the queue. Same protocol as `bare`.
+//! session, no log, no acknowledgement, no bound on the queue. Same protocol as `bare`; it also
+//! gives fixed answers to a client of Spark that connects, subscribes and sends heartbeats, so
+//! that the round trips of these can be weighed without a gateway behind them.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -23,6 +25,11 @@ const SLICES: usize = 64;
 const READS: usize = 32;
 const READ_BYTES: usize = 4096;
 const BACKLOG: u32 = 4096;
+
+/// The answers to a client of Spark, as long as the gateway's.
+const CONNECTED: &str = r#"{"type":"ws:connect_ack","data":{"ackId":"h","session_id":"04d67e2e-d630-8031-bd3e-00bc5dad3881","heartbeat_token":"AQAAAAEQDUwfRCJMhjyNhgqPjldg","heartbeat_interval":25000,"last_message_id":"0","gateway":{"node":"vm-9b1ad0c74f0d549a","version":"0.1.0","resume_window":120000,"max_message_bytes":65536}}}"#;
+const SUBSCRIBED: &str = r#"{"type":"ws:ack","data":{"ackId":"s","result":{"topics":[{"topic":"bench:1","position":"0","recovered":true}],"rejected":[]}}}"#;
+const ALIVE: &str = r#"{"type":"ws:heartbeat_ack","data":{}}"#;
 
 /// Everybody on each topic.
 type Topics = Rc<RefCell<HashMap<String, Vec<Rc<Seat>>>>>;
@@ -162,13 +169,9 @@ impl Connection {
 
     fn obey(&mut self, text: &str) {
         if let Some(topic) = text.strip_prefix('S') {
-            let mut topics = self.topics.borrow_mut();
-            topics
-                .entry(topic.to_owned())
-                .or_default()
-                .push(Rc::clone(&self.seat));
-            self.joined = Some(topic.to_owned());
-            self.out.push_back(framed("S"));
+            self.join(topic, "S");
+        } else if let Some(spark) = text.strip_prefix(r#"{"type":""#) {
+            self.answer(spark);
         } else if let Some((topic, payload)) =
             text.strip_prefix('P').and_then(|text| text.split_once(' '))
         {
@@ -176,6 +179,27 @@ impl Connection {
             for seat in self.topics.borrow().get(topic).into_iter().flatten() {
                 seat.push(frame.clone());
             }
+        }
+    }
+
+    fn join(&mut self, topic: &str, answer: &str) {
+        let mut topics = self.topics.borrow_mut();
+        let seats = topics.entry(topic.to_owned()).or_default();
+        seats.push(Rc::clone(&self.seat));
+        self.joined = Some(topic.to_owned());
+        self.out.push_back(framed(answer));
+    }
+
+    /// What follows `{"type":"` in a frame of Spark.
+    fn answer(&mut self, spark: &str) {
+        if spark.starts_with("topic:subscribe") {
+            let named = spark.split_once(r#""topics":[""#);
+            let topic = named.and_then(|(_, topics)| topics.split('"').next());
+            self.join(topic.unwrap_or_default(), SUBSCRIBED);
+        } else if spark.starts_with("ws:connect") {
+            self.out.push_back(framed(CONNECTED));
+        } else if spark.starts_with("ws:heartbeat") {
+            self.out.push_back(framed(ALIVE));
         }
     }
 
