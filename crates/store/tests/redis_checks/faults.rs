@@ -266,6 +266,14 @@ async fn clock_set_back_neither_repeats_ids_nor_forgets_digests() {
     assert_eq!((again.id, again.duplicate), (id, true));
     let next = publish(&*store, message(&room, "z")).await;
     assert_eq!(next.get(), id.get() + MessageId::STEP, "it does not wait");
+    // Ids that stand still do not say when the expiry was set.
+    for kind in ["log", "tip"] {
+        let key = format!("sw:{{ms3}}:{kind}:room:1");
+        server.cli(&["PEXPIRE", &key, "20000"]);
+        publish(&*store, message(&room, "z")).await;
+        let left: u64 = server.cli(&["PTTL", &key]).trim().parse().unwrap();
+        assert!(left > 20_000, "{kind} is kept for {left} ms");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

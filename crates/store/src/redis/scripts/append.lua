@@ -129,20 +129,25 @@ end
 if stored then
   call('SET', KEYS[1], stored)
   -- Most topics are kept for the same time, and numbers that are handed on cost much to print.
+  -- Expiries are set anew once a minute, or eight times while a message is kept: a tip lives for a
+  -- minute more than is needed. Where ids run ahead of time they do not tell when that was.
   local times = {}
   for t = 1, topics do
     local last, given = newest[t], ARGV[11 + 3 * t]
     local kept = times[given]
     if last and not kept then
       local age = tonumber(given)
-      kept = {age, text('%.0f', 2 * age + 60000), max(floor(age / 8), 1) * 4096}
+      local often = math.min(max(floor(age / 8), 1), 60000)
+      kept = {age, text('%.0f', 2 * age + 60000), often * 4096}
       times[given] = kept
     end
     if last then
       local age, expiry, step = kept[1], kept[2], kept[3]
-      call('SET', KEYS[6 + 2 * t], tips[t], 'PX', expiry)
-      if floor(firsts[t] / step) ~= floor(last / step) then
+      if floor(firsts[t] / step) == floor(last / step) and last - timely < 1000 * 4096 then
+        call('SET', KEYS[6 + 2 * t], tips[t], 'KEEPTTL')
+      else
         local log = KEYS[5 + 2 * t]
+        call('SET', KEYS[6 + 2 * t], tips[t], 'PX', expiry)
         call('XTRIM', log, 'MINID', '~', text('%.0f', max(0, last - age * 4096)))
         call('PEXPIRE', log, text('%.0f', age + floor(age / 8) + 1))
       end
