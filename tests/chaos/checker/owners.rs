@@ -11,22 +11,35 @@ use super::{Rule, Violation};
 /// things: its node may have been stopped, or cut off.
 const KICK_WITHIN_US: u64 = 12_000_000;
 
+/// A fault that may lose something begins so long before what it may lose is over: the master is
+/// behind for a moment, or cut off until another one is found.
+const LOST_WITHIN_US: u64 = 5_000_000;
+
 /// So long after the store may have lost a claim its publishes are not judged.
 const FORGOTTEN_US: u64 = 30_000_000;
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Life {
     /// When it came to own the session.
     began_us: Option<u64>,
     /// When it asked for it.
     asked_us: u64,
     ended: bool,
-    /// When a connection that asked after this one had the session got it.
-    superseded_us: Option<u64>,
+    /// When its client gave it up, or it ended.
+    left_us: Option<u64>,
+    /// When connections that asked after this one had the session got it, and which ones.
+    taken: Vec<(u64, Conn)>,
+}
+
+impl Life {
+    fn superseded_us(&self) -> Option<u64> {
+        self.taken.first().map(|(at_us, _)| *at_us)
+    }
 }
 
 pub(super) fn check(session: &Session, index: &Index, found: &mut Vec<Violation>) {
-    let lives = lives(session);
+    let mut lives = lives(session);
+    forget_lost_claims(&mut lives, index);
     let mut open = lives
         .iter()
         .filter(|(_, life)| life.began_us.is_some() && !life.ended);
@@ -56,17 +69,37 @@ fn lives(session: &Session) -> BTreeMap<Conn, Life> {
                 let asked_us = life.asked_us;
                 let others = lives.iter_mut().filter(|(conn, _)| **conn != step.conn);
                 for (_, other) in others {
-                    let had_it = other.began_us.is_some_and(|began| began < asked_us);
-                    if had_it && other.superseded_us.is_none() {
-                        other.superseded_us = Some(step.at_us);
+                    if other.began_us.is_some_and(|began| began < asked_us) {
+                        other.taken.push((step.at_us, step.conn));
                     }
                 }
             }
-            What::Closed { .. } => life.ended = true,
+            What::Left => life.left_us = life.left_us.or(Some(step.at_us)),
+            What::Closed { .. } => {
+                life.ended = true;
+                life.left_us = life.left_us.or(Some(step.at_us));
+            }
             _ => {}
         }
     }
     lives
+}
+
+/// A claim that the store lost, of a connection that was gone before its node could write it again,
+/// is nobody's knowledge: the next claim counts.
+fn forget_lost_claims(lives: &mut BTreeMap<Conn, Life>, index: &Index) {
+    let left: BTreeMap<Conn, Option<u64>> = lives
+        .iter()
+        .map(|(conn, life)| (*conn, life.left_us))
+        .collect();
+    let is_lost = |(at_us, by): &(u64, Conn)| {
+        let left_us = left.get(by).copied().flatten().unwrap_or(u64::MAX);
+        let near = |loss: &u64| *loss <= *at_us && *at_us < *loss + LOST_WITHIN_US;
+        left_us < *at_us + KICK_WITHIN_US && index.losses.iter().any(near)
+    };
+    for life in lives.values_mut() {
+        life.taken.retain(|claim| !is_lost(claim));
+    }
 }
 
 fn check_deliveries(session: &Session, lives: &BTreeMap<Conn, Life>, found: &mut Vec<Violation>) {
@@ -78,10 +111,12 @@ fn check_deliveries(session: &Session, lives: &BTreeMap<Conn, Life>, found: &mut
         if !matches!(step.what, What::Message { .. } | What::Answered { .. }) {
             continue;
         }
-        let life = lives.get(&step.conn).copied().unwrap_or_default();
+        let Some(life) = lives.get(&step.conn) else {
+            continue;
+        };
         let is_late = |at_us| at_us + KICK_WITHIN_US < step.at_us;
         let is_left = disowned.contains(&step.conn) && life.began_us.is_some_and(is_late);
-        if is_left || life.superseded_us.is_some_and(is_late) {
+        if is_left || life.superseded_us().is_some_and(is_late) {
             found.push(Violation {
                 rule: Rule::TwoOwners,
                 session: None,
@@ -119,7 +154,7 @@ fn check_publishes(
         else {
             continue;
         };
-        let superseded = lives.get(&step.conn).and_then(|life| life.superseded_us);
+        let superseded = lives.get(&step.conn).and_then(Life::superseded_us);
         let is_fenced = superseded.is_some_and(|at_us| at_us < step.at_us);
         let set = if is_fenced && !is_forgotten(step.at_us) {
             &mut fenced

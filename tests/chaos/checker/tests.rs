@@ -675,6 +675,29 @@ fn two_owners_are_found() {
     });
 }
 
+/// The store lost the claim, and who had it was gone before it could be written again: the former
+/// connection learns of the next one.
+#[test]
+fn who_is_served_on_after_a_claim_that_is_lost_is_no_second_owner() {
+    let change = |history: &mut History, left_after_s, may_be_lost| {
+        let mut claimed_us = 0;
+        later(history, |pen| {
+            pen.note(2, What::Left).resume(3, &[48], Vec::new());
+            claimed_us = pen.at_us;
+            pen.pass(left_after_s).note(3, What::Left).closed(3);
+            pen.pass(14).ask(2, "ping", Request::Ping);
+            pen.answer(2, "ping", Answer::Done);
+            pen.resume(4, &[48], Vec::new()).closed(2);
+        });
+        if may_be_lost {
+            history.losses.push(claimed_us - 1_000_000);
+        }
+    };
+    keeps(|history| change(history, 1, true));
+    breaks(Rule::TwoOwners, |history| change(history, 1, false));
+    breaks(Rule::TwoOwners, |history| change(history, 13, true));
+}
+
 #[test]
 fn what_came_on_a_connection_that_lost_a_race_does_not_count() {
     keeps(|history| {

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use sparkway_protocol::Partition;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -196,6 +197,16 @@ impl Subscriber {
             ready = self.wire.ready() => ready,
             () = self.moved.notified() => Err(MOVED),
         }
+    }
+
+    /// Reads what waits in the socket, and whether the server has said something. Between two looks
+    /// at the time the process may have stood still: what came meanwhile was said in time.
+    ///
+    /// # Errors
+    /// The connection is not to be used any more.
+    pub(super) fn has_spoken(&mut self) -> Result<bool, StoreError> {
+        let ready = self.ready().now_or_never();
+        ready.map_or(Ok(false), |ready| ready.map(|()| true))
     }
 
     /// Takes what the server said, if it is complete. `decode` is given channel and payload.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sparkway_protocol::{Durability, Epoch, MessageId, NodeId, Partition, SessionId, UserId};
 use sparkway_store::redis::RedisStore;
 use sparkway_store::{
-    Append, Claim, Detach, NodeLease, Open, SessionRecord, Store, StoreError, WriteError,
+    Append, Claim, Control, Detach, NodeLease, Open, SessionRecord, Store, StoreError, WriteError,
 };
 
 use crate::redis_support::fixture::settings;
@@ -174,6 +174,49 @@ async fn feed_of_a_stalled_server_goes_on() {
     reader.reach(id).await;
     assert_eq!(ids(&reader.entries), [id]);
     assert!(reader.repairs > 0, "the silent connection was given up");
+}
+
+/// Takes a session over and publishes, as another node.
+fn elsewhere(url: &str, claim: Claim, message: Append) -> MessageId {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = RedisStore::connect(settings(url)).await.unwrap();
+        store.claim(claim).await.unwrap();
+        publish(&store, message).await
+    })
+}
+
+/// In one thread: while it is held, everything of the node stands still, as in a process that is
+/// frozen. What is read first afterwards is left to chance, hence three times.
+#[tokio::test]
+async fn what_was_said_while_a_node_stood_still_is_heard() {
+    let server = Server::start(&[]);
+    let store = store(&server).await;
+    let [node, other] = ["node-1", "node-2"].map(|name| NodeId::parse(name).unwrap());
+    let room = topic("room:1");
+    let mut control = store.control(&node);
+    assert_eq!(control.recv().await, Some(Control::Restored));
+    let mut reader = Reader::of(store.clone(), std::slice::from_ref(&room)).await;
+    for nonce in 0..3 {
+        let session = open(&*store, "ada", &node).await;
+        let claim = Claim {
+            session,
+            generation: 1,
+            node: other.clone(),
+            nonce,
+        };
+        let (url, said) = (server.url(), message(&room, "x"));
+        let speaker = std::thread::spawn(move || elsewhere(&url, claim, said));
+        // Longer than a server may be silent.
+        std::thread::sleep(Duration::from_millis(3500));
+        let id = speaker.join().unwrap();
+        let told = tokio::time::timeout(PATIENCE, control.recv()).await;
+        let is_told = matches!(told, Ok(Some(Control::Superseded { session: named, .. })) if named == session);
+        assert!(is_told, "{told:?}");
+        reader.reach(id).await;
+    }
+    assert_eq!(reader.repairs, 0, "nothing had to be read again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

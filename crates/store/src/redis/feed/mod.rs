@@ -179,8 +179,9 @@ impl Task {
                     }
                 }
                 _ = ticks.tick() => {
-                    // What waits in the socket was said in time.
-                    self.listen(&mut subscriber).await?;
+                    if subscriber.has_spoken()? {
+                        self.listen(&mut subscriber).await?;
+                    }
                     pings = pings.wrapping_add(1);
                     subscriber.ping(pings.is_multiple_of(ROLE_EVERY)).await?;
                 }
