@@ -61,11 +61,7 @@ async fn serve(
     loop {
         tokio::select! {
             ready = subscriber.ready() => ready?,
-            _ = ticks.tick() => {
-                if !subscriber.has_spoken()? {
-                    subscriber.ping(false).await?;
-                }
-            }
+            _ = ticks.tick() => subscriber.ping(false).await?,
             // Commands may have gone to the former server for longer than this channel has: what
             // that answered last, a claim for one, nobody here was told of.
             Ok(()) = switches.changed() => {

@@ -8,11 +8,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use sparkway_protocol::Partition;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::backend::Backend;
 use super::link::run_id_of;
@@ -23,8 +22,9 @@ use crate::StoreError;
 
 /// Between two PINGs.
 pub(super) const PING_INTERVAL: Duration = Duration::from_secs(1);
-/// After so long without a word the connection counts as dead.
-const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// After so many PINGs without a word the connection counts as dead. Not after a time: a process that
+/// was frozen has not listened for so long, and what waits in its socket is told only once.
+const UNANSWERED_MAX: u32 = 3;
 
 const NOT_MASTER: StoreError = StoreError::Unavailable("server is not the master");
 
@@ -69,7 +69,8 @@ pub(super) struct Subscriber {
     /// Subscriptions asked for and confirmed since the connection began.
     sent: u64,
     confirmed: u64,
-    heard: Instant,
+    /// PINGs since the server said something.
+    unanswered: u32,
     /// Told when another server is the master.
     pub(super) moved: Arc<Notify>,
     sentry: JoinHandle<()>,
@@ -136,7 +137,7 @@ impl Subscriber {
             asked: VecDeque::new(),
             sent: 0,
             confirmed: 0,
-            heard: Instant::now(),
+            unanswered: 0,
             moved,
             sentry,
         })
@@ -199,16 +200,6 @@ impl Subscriber {
         }
     }
 
-    /// Reads what waits in the socket, and whether the server has said something. Between two looks
-    /// at the time the process may have stood still: what came meanwhile was said in time.
-    ///
-    /// # Errors
-    /// The connection is not to be used any more.
-    pub(super) fn has_spoken(&mut self) -> Result<bool, StoreError> {
-        let ready = self.ready().now_or_never();
-        ready.map_or(Ok(false), |ready| ready.map(|()| true))
-    }
-
     /// Takes what the server said, if it is complete. `decode` is given channel and payload.
     pub(super) fn take<T>(
         &mut self,
@@ -238,15 +229,16 @@ impl Subscriber {
     }
 
     /// Notes that everything which was there has been read.
-    pub(super) fn heard(&mut self) {
-        self.heard = Instant::now();
+    pub(super) const fn heard(&mut self) {
+        self.unanswered = 0;
     }
 
     /// Sends a PING, unless the server has been silent for too long.
     pub(super) async fn ping(&mut self, ask_role: bool) -> Result<(), StoreError> {
-        if self.heard.elapsed() > SILENCE_MAX {
+        if self.unanswered >= UNANSWERED_MAX {
             return Err(StoreError::Unavailable("no answer to a PING"));
         }
+        self.unanswered += 1;
         self.ask(Asked::Ping, &[b"PING"]);
         if ask_role {
             self.ask(Asked::Role, &[b"ROLE"]);

@@ -208,7 +208,7 @@ async fn what_was_said_while_a_node_stood_still_is_heard() {
         };
         let (url, said) = (server.url(), message(&room, "x"));
         let speaker = std::thread::spawn(move || elsewhere(&url, claim, said));
-        // Longer than a server may be silent.
+        // Longer than a server that is there may be silent.
         std::thread::sleep(Duration::from_millis(3500));
         let id = speaker.join().unwrap();
         let told = tokio::time::timeout(PATIENCE, control.recv()).await;

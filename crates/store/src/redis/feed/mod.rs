@@ -179,9 +179,6 @@ impl Task {
                     }
                 }
                 _ = ticks.tick() => {
-                    if subscriber.has_spoken()? {
-                        self.listen(&mut subscriber).await?;
-                    }
                     pings = pings.wrapping_add(1);
                     subscriber.ping(pings.is_multiple_of(ROLE_EVERY)).await?;
                 }
