@@ -315,6 +315,9 @@ impl Connection {
                 }
             }
         }
+        if self.link.unfinished().is_none() && self.unfinished.rests(around.now.mono_ms) {
+            self.count_traffic();
+        }
         self.keep_deadline(&around);
     }
 

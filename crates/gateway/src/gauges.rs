@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sparkway_metrics::{NodeState, SessionState};
+use sparkway_metrics::{NodeState, SessionState, SubscribeResult};
 use tokio::runtime::RuntimeMetrics;
 
 use crate::shared::Shared;
@@ -20,6 +20,9 @@ const LOOK_MAX: Duration = Duration::from_secs(15);
 /// In between, a look pauses for so many times what it took, and beyond 15 ms for less: with many
 /// thousands of connections looking at each would cost more than serving them while they are idle.
 const PAUSE: u32 = 1000;
+/// So many looks in a row that would take long leave out the sessions, where nothing was fanned out,
+/// joined, opened or closed meanwhile.
+const RESTS: u32 = 3;
 /// Where the kernel says how much memory the process may take: cgroups of version 2, then 1.
 const MEMORY_LIMITS: [&str; 2] = [
     "/sys/fs/cgroup/memory.max",
@@ -36,12 +39,25 @@ pub(crate) struct Gauges {
     /// Seconds that each has been busy.
     busy: Vec<f64>,
     looked: Instant,
+    census: Census,
+    /// What was going on when it was taken, how long the look took, and looks without one since.
+    moved: Moved,
+    took: Duration,
+    rested: u32,
     evicted: u64,
     memory_limit: Option<u64>,
 }
 
+/// Where nothing of this changes, hardly anything of the sessions does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Moved {
+    sessions: usize,
+    fanned_out: u64,
+    subscribed: u64,
+}
+
 /// What the sessions of this node hold at one moment.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Census {
     sessions: u64,
     queued_bytes: usize,
@@ -57,6 +73,10 @@ impl Gauges {
             busy: vec![0.0; runtimes.len()],
             runtimes,
             looked: Instant::now(),
+            census: Census::default(),
+            moved: Moved::default(),
+            took: Duration::ZERO,
+            rested: 0,
             evicted: 0,
             memory_limit: memory_limit(),
         }
@@ -65,19 +85,40 @@ impl Gauges {
     /// Looks for as long as the node lives.
     pub(crate) async fn watch(mut self) {
         loop {
-            let begun = Instant::now();
             self.look();
-            let pause = begun.elapsed().saturating_mul(PAUSE);
+            let pause = self.took.saturating_mul(PAUSE);
             tokio::time::sleep(pause.clamp(LOOK, LOOK_MAX)).await;
         }
     }
 
     fn look(&mut self) {
-        let census = self.sessions();
+        let begun = Instant::now();
+        let rests = self.rests();
+        if !rests {
+            self.census = self.sessions();
+        }
         self.topics();
         let busiest = self.threads();
-        let ratio = self.load(&census).max(busiest);
+        let ratio = self.load(&self.census).max(busiest);
         self.shared.metrics.node.load_ratio.set(ratio);
+        if !rests {
+            self.took = begun.elapsed();
+        }
+    }
+
+    /// Whether the sessions need no look now.
+    fn rests(&mut self) -> bool {
+        let metrics = &self.shared.metrics;
+        let moved = Moved {
+            sessions: self.shared.registry.len(),
+            fanned_out: metrics.hub.fanout_size.get_sample_count(),
+            subscribed: metrics.session.subscribes.at(SubscribeResult::Ok).get(),
+        };
+        let is_long = self.took.saturating_mul(PAUSE) >= LOOK_MAX;
+        let rests = is_long && moved == self.moved && self.rested < RESTS;
+        self.rested = if rests { self.rested + 1 } else { 0 };
+        self.moved = moved;
+        rests
     }
 
     fn sessions(&self) -> Census {

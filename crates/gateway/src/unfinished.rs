@@ -5,6 +5,9 @@
 const LOOK_MS: u64 = 10_000;
 /// The same where nothing is. Each look wakes the connection's task.
 const IDLE_LOOK_MS: u64 = 60_000;
+/// After so long a turn of the task that leaves nothing unfinished counts as a look: the task is
+/// awake already, and a client that sends heartbeats never needs to be woken for one.
+const TURN_LOOKS_MS: u64 = 20_000;
 
 /// The message that has begun to arrive and is not complete, as looks at the connection found it.
 #[derive(Debug)]
@@ -47,6 +50,16 @@ impl Unfinished {
         }
     }
 
+    /// A turn that leaves nothing unfinished. Whether it counts as a look.
+    pub(crate) const fn rests(&mut self, now_ms: u64) -> bool {
+        let counts = now_ms >= self.looked_ms.saturating_add(TURN_LOOKS_MS);
+        if counts {
+            self.looked_ms = now_ms;
+            self.seen = None;
+        }
+        counts
+    }
+
     /// The client is not read: the rest may long be there, and its time begins anew.
     pub(crate) const fn pause(&mut self) {
         self.seen = None;
@@ -64,6 +77,18 @@ mod tests {
             assert!(!unfinished.is_late(Some(7), now_ms), "at {now_ms} ms");
         }
         assert!(unfinished.is_late(Some(7), LOOK_MS));
+    }
+
+    #[test]
+    fn who_is_heard_from_with_whole_messages_is_not_woken() {
+        let mut unfinished = Unfinished::since(0);
+        for now_ms in (25_000..250_000).step_by(25_000) {
+            assert!(unfinished.look_at_ms(false) > now_ms);
+            assert!(unfinished.rests(now_ms));
+            assert!(!unfinished.rests(now_ms + 1), "not at each turn");
+        }
+        // What begins to arrive is looked at as soon as ever.
+        assert_eq!(unfinished.look_at_ms(true), 225_000 + LOOK_MS);
     }
 
     #[test]

@@ -104,15 +104,7 @@ pub(crate) async fn play(script: &Script) -> anyhow::Result<Outcome> {
     }
     sleep(Duration::from_secs(2)).await;
     let broken = break_things(script, &cluster, &field, &mut rng).await;
-    let healed = cluster.heal().await;
-    let (faults, losses) = match broken.and_then(|broken| healed.map(|()| broken)) {
-        Ok(broken) => broken,
-        // It may be why.
-        Err(error) => {
-            let falls = cluster.falls().await.join("\n");
-            return Err(error.context(format!("nodes that ended by themselves: [{falls}]")));
-        }
-    };
+    let (faults, losses) = healed(&cluster, broken).await?;
     let mut late = Vec::new();
     for next in [Phase::Settle, Phase::Mark, Phase::Cut] {
         phase.send_replace(next);
@@ -253,6 +245,18 @@ async fn break_things(
         done.context("a fault")??;
     }
     Ok((counted, losses))
+}
+
+/// Mends what is still broken. Where that is not possible, nodes that ended by themselves may be why.
+async fn healed<T>(cluster: &Cluster, broken: anyhow::Result<T>) -> anyhow::Result<T> {
+    let healed = cluster.heal().await;
+    match broken.and_then(|broken| healed.map(|()| broken)) {
+        Ok(broken) => Ok(broken),
+        Err(error) => {
+            let falls = cluster.falls().await.join("\n");
+            Err(error.context(format!("nodes that ended by themselves: [{falls}]")))
+        }
+    }
 }
 
 /// Waits until every client has nothing left to do in a phase, and nothing moves any more.

@@ -18,6 +18,7 @@ mod removed;
 mod repeats;
 mod sessions;
 mod settings;
+mod sweeping;
 mod topic_log;
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use super::hasher::{QuickMap, Seed};
 use super::nodes::Nodes;
 use super::outbox::Events;
 use crate::{
-    Claim, ClaimError, Claimed, Detach, Expired, Happened, OnlyOne, Open, Opened, Remember,
-    SessionRecord, WriteError,
+    Claim, ClaimError, Claimed, Detach, Happened, OnlyOne, Open, Opened, Remember, SessionRecord,
+    WriteError,
 };
 
 /// Everything of a partition that is about sessions.
@@ -29,7 +29,7 @@ pub(super) struct Sessions {
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     pub(super) record: SessionRecord,
-    deadline_ms: Option<u64>,
+    pub(super) deadline_ms: Option<u64>,
     /// It is detached only because its owner's lease ran out: the owner may still serve it.
     pub(super) is_orphan: bool,
     /// The claim that made the owner, so that its repeat is recognised.
@@ -239,58 +239,8 @@ impl Sessions {
         }
     }
 
-    /// See [`crate::Store::sweep`].
-    pub(super) fn sweep(
-        &mut self,
-        now_ms: u64,
-        window_ms: u64,
-        limit: usize,
-        nodes: &Nodes,
-    ) -> Vec<Expired> {
-        self.forget_removed(now_ms);
-        let orphans: Vec<_> = self
-            .owned
-            .iter()
-            .filter(|(node, _)| !nodes.holds(node, now_ms))
-            .flat_map(|(_, sessions)| sessions.iter().copied())
-            .take(limit)
-            .collect();
-        for session in orphans {
-            if let Some(kept) = self.kept.get_mut(&session) {
-                kept.is_orphan = true;
-            }
-            self.set_deadline(session, now_ms.saturating_add(window_ms));
-        }
-        let late: Vec<_> = self
-            .deadlines
-            .iter()
-            .take_while(|(deadline_ms, _)| *deadline_ms <= now_ms)
-            .map(|&(_, session)| session)
-            .take(limit)
-            .collect();
-        late.into_iter()
-            .filter_map(|session| {
-                if self.take_back(session, now_ms, nodes) {
-                    return None;
-                }
-                let record = self.take(session)?.record;
-                let kind = Happened::SessionExpired;
-                self.events.add(kind, session, record.user.as_ref(), now_ms);
-                let left = record
-                    .user
-                    .as_ref()
-                    .map(|user| self.users.contains_key(user));
-                Some(Expired {
-                    session,
-                    user: record.user,
-                    last_of_user: left == Some(false),
-                })
-            })
-            .collect()
-    }
-
     /// Detaches a session until a deadline.
-    fn set_deadline(&mut self, session: SessionId, deadline_ms: u64) {
+    pub(super) fn set_deadline(&mut self, session: SessionId, deadline_ms: u64) {
         let Some(kept) = self.kept.get_mut(&session) else {
             return;
         };
@@ -301,24 +251,6 @@ impl Sessions {
         }
         self.deadlines.insert((deadline_ms, session));
         self.disown(&owner, session);
-    }
-
-    /// Attaches a session again whose owner lives after all: its connection still stands.
-    fn take_back(&mut self, session: SessionId, now_ms: u64, nodes: &Nodes) -> bool {
-        let Some(kept) = self.kept.get_mut(&session) else {
-            return false;
-        };
-        let lives = kept.is_orphan && nodes.holds(&kept.record.owner, now_ms);
-        if lives {
-            kept.is_orphan = false;
-            kept.record.attached = true;
-            let owner = kept.record.owner.clone();
-            if let Some(deadline_ms) = kept.deadline_ms.take() {
-                self.deadlines.remove(&(deadline_ms, session));
-            }
-            self.own(owner, session);
-        }
-        lives
     }
 
     /// Writes a record as attached to its owner, in place of any other.
@@ -351,7 +283,7 @@ impl Sessions {
     }
 
     /// Removes a record and all that points to it.
-    fn take(&mut self, session: SessionId) -> Option<Box<Kept>> {
+    pub(super) fn take(&mut self, session: SessionId) -> Option<Box<Kept>> {
         let kept = self.kept.remove(&session)?;
         if let Some(deadline_ms) = kept.deadline_ms {
             self.deadlines.remove(&(deadline_ms, session));
@@ -368,7 +300,7 @@ impl Sessions {
         Some(kept)
     }
 
-    fn own(&mut self, node: NodeId, session: SessionId) {
+    pub(super) fn own(&mut self, node: NodeId, session: SessionId) {
         self.owned.entry(node).or_default().insert(session);
     }
 
