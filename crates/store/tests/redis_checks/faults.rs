@@ -190,6 +190,10 @@ fn elsewhere(url: &str, claim: Claim, message: Append) -> MessageId {
 /// In one thread: while it is held, everything of the node stands still, as in a process that is
 /// frozen. What is read first afterwards is left to chance, hence three times.
 #[tokio::test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a thread that sleeps stands still, as a frozen process does"
+)]
 async fn what_was_said_while_a_node_stood_still_is_heard() {
     let server = Server::start(&[]);
     let store = store(&server).await;
