@@ -20,8 +20,9 @@ const LOOK_MAX: Duration = Duration::from_secs(15);
 /// In between, a look pauses for so many times what it took, and beyond 15 ms for less: with many
 /// thousands of connections looking at each would cost more than serving them while they are idle.
 const PAUSE: u32 = 1000;
-/// So many looks in a row that would take long leave out the sessions, where nothing was fanned out,
-/// joined, opened or closed meanwhile.
+/// So many looks in a row that would take long leave out the sessions, where nothing was queued, fanned
+/// out or joined meanwhile, and as many sessions are open. What else may change, topics that are left,
+/// is seen a minute later at the most.
 const RESTS: u32 = 3;
 /// Where the kernel says how much memory the process may take: cgroups of version 2, then 1.
 const MEMORY_LIMITS: [&str; 2] = [
@@ -115,7 +116,8 @@ impl Gauges {
             subscribed: metrics.session.subscribes.at(SubscribeResult::Ok).get(),
         };
         let is_long = self.took.saturating_mul(PAUSE) >= LOOK_MAX;
-        let rests = is_long && moved == self.moved && self.rested < RESTS;
+        let is_quiet = self.census.queued_bytes == 0 && moved == self.moved;
+        let rests = is_long && is_quiet && self.rested < RESTS;
         self.rested = if rests { self.rested + 1 } else { 0 };
         self.moved = moved;
         rests

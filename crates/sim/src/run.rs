@@ -180,6 +180,8 @@ async fn play(plan: &Plan, metrics: Metrics) -> Outcome {
         sessions,
         logs: logs(&field).await,
         losses,
+        // Claims that the store lost are judged here: it goes back and on at one moment.
+        outages: Vec::new(),
         bounded: bounded(plan, &field),
         resume_window_us: u64::try_from(RESUME_WINDOW.as_micros()).unwrap_or(u64::MAX),
     };

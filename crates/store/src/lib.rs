@@ -167,8 +167,8 @@ pub trait Store:
 
     /// Takes a session over, atomically: checks the generation, raises the epoch, makes the node
     /// its owner, removes it from the detached ones, and tells the former owner within the same
-    /// step. From then on every write under an older epoch is refused, also that of a claim which
-    /// the store has lost since.
+    /// step. From then on every write under an older epoch is refused. The epoch is one that no claim
+    /// of the session has had, also none that the store has lost, unless its clock was set back.
     ///
     /// # Errors
     /// [`ClaimError`]: unknown, or the token's generation is not valid; or the store is away, then

@@ -29,6 +29,9 @@ pub struct History {
     /// Since when (microseconds of the recorder's clock) the store may be another than before: a
     /// restart or a failover. Before the first of them no loss is excused.
     pub losses: Vec<u64>,
+    /// From when to when a server was gone, replaced, or set back: what it took meanwhile, or shortly
+    /// before, may be lost.
+    pub outages: Vec<(u64, u64)>,
     /// Topics whose log is so short that clients may be too late.
     pub bounded: BTreeSet<Topic>,
     /// How long a session can be resumed after its connection ended, in microseconds.

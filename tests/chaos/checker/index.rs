@@ -25,6 +25,8 @@ pub(super) struct Index {
     answered: BTreeSet<(Topic, Key)>,
     /// Since when the store may be another.
     pub(super) losses: Vec<u64>,
+    /// From when to when a server that may have lost its newest writes was gone or was replaced.
+    pub(super) outages: Vec<(u64, u64)>,
     /// Per partition, when which id was acknowledged or delivered to anybody.
     seen: BTreeMap<u64, Vec<(u64, u64)>>,
 }
@@ -33,6 +35,7 @@ impl Index {
     pub(super) fn new(history: &History) -> Self {
         let mut index = Self {
             losses: history.losses.clone(),
+            outages: history.outages.clone(),
             ..Self::default()
         };
         for (topic, log) in &history.logs {

@@ -11,10 +11,6 @@ use super::{Rule, Violation};
 /// things: its node may have been stopped, or cut off.
 const KICK_WITHIN_US: u64 = 12_000_000;
 
-/// A fault that may lose something begins so long before what it may lose is over: the master is
-/// behind for a moment, or cut off until another one is found.
-const LOST_WITHIN_US: u64 = 5_000_000;
-
 /// So long after the store may have lost a claim its publishes are not judged.
 const FORGOTTEN_US: u64 = 30_000_000;
 
@@ -25,8 +21,8 @@ struct Life {
     /// When it asked for it.
     asked_us: u64,
     ended: bool,
-    /// When its client gave it up, or it ended.
-    left_us: Option<u64>,
+    /// When it ended. Where its client has only left it, its node goes on serving it.
+    ended_us: Option<u64>,
     /// When connections that asked after this one had the session got it, and which ones.
     taken: Vec<(u64, Conn)>,
 }
@@ -74,10 +70,9 @@ fn lives(session: &Session) -> BTreeMap<Conn, Life> {
                     }
                 }
             }
-            What::Left => life.left_us = life.left_us.or(Some(step.at_us)),
             What::Closed { .. } => {
                 life.ended = true;
-                life.left_us = life.left_us.or(Some(step.at_us));
+                life.ended_us = life.ended_us.or(Some(step.at_us));
             }
             _ => {}
         }
@@ -88,14 +83,14 @@ fn lives(session: &Session) -> BTreeMap<Conn, Life> {
 /// A claim that the store lost, of a connection that was gone before its node could write it again,
 /// is nobody's knowledge: the next claim counts.
 fn forget_lost_claims(lives: &mut BTreeMap<Conn, Life>, index: &Index) {
-    let left: BTreeMap<Conn, Option<u64>> = lives
+    let ended: BTreeMap<Conn, Option<u64>> = lives
         .iter()
-        .map(|(conn, life)| (*conn, life.left_us))
+        .map(|(conn, life)| (*conn, life.ended_us))
         .collect();
     let is_lost = |(at_us, by): &(u64, Conn)| {
-        let left_us = left.get(by).copied().flatten().unwrap_or(u64::MAX);
-        let near = |loss: &u64| *loss <= *at_us && *at_us < *loss + LOST_WITHIN_US;
-        left_us < *at_us + KICK_WITHIN_US && index.losses.iter().any(near)
+        let ended_us = ended.get(by).copied().flatten().unwrap_or(u64::MAX);
+        let within = |(from_us, until_us): &(u64, u64)| (*from_us..=*until_us).contains(at_us);
+        ended_us < *at_us + KICK_WITHIN_US && index.outages.iter().any(within)
     };
     for life in lives.values_mut() {
         life.taken.retain(|claim| !is_lost(claim));

@@ -135,6 +135,7 @@ fn clean() -> History {
             ("b".into(), stored(&[(32, 2)])),
         ]),
         losses: Vec::new(),
+        outages: Vec::new(),
         bounded: BTreeSet::new(),
         resume_window_us: 120_000_000,
     }
@@ -679,18 +680,18 @@ fn two_owners_are_found() {
 /// connection learns of the next one.
 #[test]
 fn who_is_served_on_after_a_claim_that_is_lost_is_no_second_owner() {
-    let change = |history: &mut History, left_after_s, may_be_lost| {
+    let change = |history: &mut History, ended_after_s, may_be_lost| {
         let mut claimed_us = 0;
         later(history, |pen| {
             pen.note(2, What::Left).resume(3, &[48], Vec::new());
             claimed_us = pen.at_us;
-            pen.pass(left_after_s).note(3, What::Left).closed(3);
+            pen.note(3, What::Left).pass(ended_after_s).closed(3);
             pen.pass(14).ask(2, "ping", Request::Ping);
             pen.answer(2, "ping", Answer::Done);
             pen.resume(4, &[48], Vec::new()).closed(2);
         });
         if may_be_lost {
-            history.losses.push(claimed_us - 1_000_000);
+            history.outages.push((claimed_us - 1, claimed_us + 1));
         }
     };
     keeps(|history| change(history, 1, true));

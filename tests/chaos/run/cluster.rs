@@ -16,9 +16,9 @@ use crate::store::{Store, Topology};
 pub(crate) const NODES: usize = 3;
 /// How long a node may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(40);
-/// How long a node that is told to leave may take: longer than connections are closed over, than
-/// the store is away at once, and than what the node waits for.
-const DRAINED_WITHIN: Duration = Duration::from_secs(12);
+/// How long a node that is told to leave may take: longer than everything that it waits for together
+/// where the store does not answer and clients do not read.
+const DRAINED_WITHIN: Duration = Duration::from_secs(25);
 
 /// How much of what a node said before it fell is told.
 const LAST_WORDS: usize = 4;
@@ -83,21 +83,24 @@ impl Node {
     pub(crate) async fn drain(&mut self) {
         self.note_fall();
         self.is_up = false;
-        if let Some(mut process) = self.process.take() {
+        if let Some(process) = &mut self.process {
             process.signal("TERM");
             let began = tokio::time::Instant::now();
             while process.ended().is_none() && began.elapsed() < DRAINED_WITHIN {
                 sleep(Duration::from_millis(20)).await;
             }
             let how = match process.ended() {
-                Some(status) if status.success() => return,
-                Some(status) => status.to_string(),
-                None => format!("and did not end within {DRAINED_WITHIN:?}"),
+                Some(status) if status.success() => None,
+                Some(status) => Some(status.to_string()),
+                None => Some(format!("and did not end within {DRAINED_WITHIN:?}")),
             };
-            let last = process.log(LAST_WORDS).join(" | ");
-            self.falls
-                .push(format!("node {} was drained, {how}: {last}", self.at));
+            if let Some(how) = how {
+                let last = process.log(LAST_WORDS).join(" | ");
+                self.falls
+                    .push(format!("node {} was drained, {how}: {last}", self.at));
+            }
         }
+        self.process = None;
     }
 
     /// How it ended, if it did so by itself.

@@ -69,6 +69,10 @@ const CALM_WITHIN: Duration = Duration::from_secs(45);
 /// So long without a message counts as rest.
 const CALM_US: u64 = 700_000;
 
+/// What a server took so long before it was lost may be lost with it: it is written to disk once a
+/// second, and replicas are that far behind at the most.
+const LATELY_US: u64 = 1_100_000;
+
 /// Runs a round and judges it.
 ///
 /// # Errors
@@ -104,7 +108,7 @@ pub(crate) async fn play(script: &Script) -> anyhow::Result<Outcome> {
     }
     sleep(Duration::from_secs(2)).await;
     let broken = break_things(script, &cluster, &field, &mut rng).await;
-    let (faults, losses) = healed(&cluster, broken).await?;
+    let broken = healed(&cluster, broken).await?;
     let mut late = Vec::new();
     for next in [Phase::Settle, Phase::Mark, Phase::Cut] {
         phase.send_replace(next);
@@ -118,7 +122,8 @@ pub(crate) async fn play(script: &Script) -> anyhow::Result<Outcome> {
     let history = History {
         sessions,
         logs: logs.context("the logs are read")?,
-        losses,
+        losses: broken.losses,
+        outages: broken.outages,
         bounded: workload::bounded(),
         resume_window_us: 115_000_000,
     };
@@ -127,7 +132,7 @@ pub(crate) async fn play(script: &Script) -> anyhow::Result<Outcome> {
     outcome
         .violations
         .extend(falls.map(|text| of_run(Rule::NodeEnded, text)));
-    outcome.faults = faults;
+    outcome.faults = broken.faults;
     if !outcome.violations.is_empty() {
         outcome.story.extend(cluster.logs(5).await);
         if script.keeps {
@@ -203,16 +208,17 @@ async fn break_things(
     cluster: &Arc<Cluster>,
     field: &Field,
     rng: &mut StdRng,
-) -> anyhow::Result<(BTreeMap<Fault, u32>, Vec<u64>)> {
+) -> anyhow::Result<Broken> {
     let end = Instant::now() + script.long;
-    let (mut counted, mut losses) = (BTreeMap::new(), Vec::new());
-    let mut running: JoinSet<anyhow::Result<Fault>> = JoinSet::new();
+    let mut broken = Broken::default();
+    let mut running: JoinSet<anyhow::Result<(Fault, u64)>> = JoinSet::new();
     let mut now: Vec<Fault> = Vec::new();
     let mut turn = 0;
     while Instant::now() < end {
         while let Some(done) = running.try_join_next() {
-            let done = done.context("a fault")??;
+            let (done, began_us) = done.context("a fault")??;
             now.retain(|fault| *fault != done);
+            broken.ended(done, (began_us, field.now_us()));
         }
         let fault = if script.faults.is_empty() {
             Fault::any(script.topology, rng)
@@ -227,34 +233,59 @@ async fn break_things(
             *other == fault || (other.is_of_the_servers() && fault.is_of_the_servers())
         };
         if now.len() < 3 && !now.iter().any(clashes) {
-            *counted.entry(fault).or_default() += 1;
+            let began_us = field.now_us();
+            *broken.faults.entry(fault).or_default() += 1;
             if fault.may_lose(script.topology) {
-                losses.push(field.now_us());
+                broken.losses.push(began_us);
             }
             now.push(fault);
             let cluster = Arc::clone(cluster);
             running.spawn(async move {
                 let happened = happen(&cluster, drawn).await;
                 happened.with_context(|| format!("{drawn:?}"))?;
-                Ok(fault)
+                Ok((fault, began_us))
             });
         }
         sleep(pause).await;
     }
     while let Some(done) = running.join_next().await {
-        done.context("a fault")??;
+        let (done, began_us) = done.context("a fault")??;
+        broken.ended(done, (began_us, field.now_us()));
     }
-    Ok((counted, losses))
+    Ok(broken)
 }
 
 /// Mends what is still broken. Where that is not possible, nodes that ended by themselves may be why.
-async fn healed<T>(cluster: &Cluster, broken: anyhow::Result<T>) -> anyhow::Result<T> {
-    let healed = cluster.heal().await;
-    match broken.and_then(|broken| healed.map(|()| broken)) {
+async fn healed(cluster: &Cluster, broken: anyhow::Result<Broken>) -> anyhow::Result<Broken> {
+    let healed = match broken {
+        Ok(broken) => cluster.heal().await.map(|()| broken),
+        Err(error) => Err(error),
+    };
+    match healed {
         Ok(broken) => Ok(broken),
         Err(error) => {
             let falls = cluster.falls().await.join("\n");
             Err(error.context(format!("nodes that ended by themselves: [{falls}]")))
+        }
+    }
+}
+
+/// What was broken in a round.
+#[derive(Default)]
+struct Broken {
+    faults: BTreeMap<Fault, u32>,
+    /// When something began by which the store may lose something.
+    losses: Vec<u64>,
+    /// From when to when servers were gone, replaced or set back.
+    outages: Vec<(u64, u64)>,
+}
+
+impl Broken {
+    fn ended(&mut self, fault: Fault, when: (u64, u64)) {
+        // A claim just before reached no replica, or no disk.
+        let before = |from_us: u64| from_us.saturating_sub(LATELY_US);
+        if fault.may_lose_a_server() {
+            self.outages.push((before(when.0), when.1));
         }
     }
 }

@@ -336,3 +336,26 @@ async fn watch_over(live: &Weak<Live>) -> &'static str {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_link_notices_when_it_comes_to_another_process() {
+        let count = watch::Sender::new(0_u64);
+        let switches = || Switches {
+            count: count.clone(),
+            last: None,
+        };
+        let (mut quick, mut bulk) = (switches(), switches());
+        quick.connected("a");
+        bulk.connected("a");
+        assert_eq!(*count.borrow(), 0, "the first one is no switch");
+        bulk.connected("b");
+        bulk.connected("b");
+        assert_eq!(*count.borrow(), 1);
+        quick.connected("b");
+        assert_eq!(*count.borrow(), 2, "it was with the former one until now");
+    }
+}

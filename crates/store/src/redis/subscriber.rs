@@ -228,7 +228,7 @@ impl Subscriber {
         self.confirmed == self.sent
     }
 
-    /// Notes that everything which was there has been read.
+    /// Notes that the server has said something: no PING is unanswered.
     pub(super) const fn heard(&mut self) {
         self.unanswered = 0;
     }

@@ -8,7 +8,7 @@ use sparkway_store::redis::{RedisSettings, RedisStore, Servers};
 use sparkway_store::{Store, StoreError};
 
 use crate::redis_support::fixture::settings;
-use crate::redis_support::reader::{Reader, ids, log, message, publish, topic};
+use crate::redis_support::reader::{PATIENCE, Reader, ids, log, message, publish, topic};
 use crate::redis_support::rights;
 use crate::redis_support::server::Server;
 
@@ -215,4 +215,31 @@ async fn every_key_but_the_documented_ones_expires() {
     let mut lasting = lasting;
     lasting.sort_unstable();
     assert_eq!(lasting, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn expiries_are_set_anew_while_a_topic_is_written_to() {
+    let server = Server::start(&[]);
+    let store = RedisStore::connect(settings(&server.url())).await.unwrap();
+    let room = topic("room:1");
+    // Eight times while a message is kept.
+    let short = || {
+        let mut message = message(&room, "x");
+        message.retention.age_ms = 4000;
+        message
+    };
+    publish(&store, short()).await;
+    for (kind, until_ms) in [("tip", 68_000), ("log", 4501)] {
+        let key = format!("sw:{{ms3}}:{kind}:room:1");
+        server.cli(&["PEXPIRE", &key, "600000"]);
+        let began = tokio::time::Instant::now();
+        let left = loop {
+            publish(&store, short()).await;
+            let left: u64 = server.cli(&["PTTL", &key]).trim().parse().unwrap();
+            if left < 500_000 || began.elapsed() > PATIENCE {
+                break left;
+            }
+        };
+        assert!(left <= until_ms, "{kind} is kept for {left} ms");
+    }
 }

@@ -122,6 +122,18 @@ impl Fault {
         all.choose(rng).copied().unwrap_or(Self::ClientsCut)
     }
 
+    /// Whether a server with its newest writes may be gone by it.
+    pub(crate) const fn may_lose_a_server(self) -> bool {
+        matches!(
+            self,
+            Self::RedisKilled
+                | Self::RedisRestored
+                | Self::MasterLost
+                | Self::MasterLostBehind
+                | Self::StoreDark
+        )
+    }
+
     /// Whether the store may come back as another one.
     pub(crate) fn may_lose(self, topology: Topology) -> bool {
         match self {

@@ -273,8 +273,6 @@ impl Task {
             has_spoken = true;
         }
         if has_spoken {
-            // Now, and not when it was read: time that the reader of the events took is not the
-            // server's silence.
             subscriber.heard();
         }
         Ok(())

@@ -143,13 +143,15 @@ if stored then
     end
     if last then
       local age, expiry, step = kept[1], kept[2], kept[3]
-      if floor(firsts[t] / step) == floor(last / step) and last - timely < 1000 * 4096 then
-        call('SET', KEYS[6 + 2 * t], tips[t], 'KEEPTTL')
-      else
-        local log = KEYS[5 + 2 * t]
+      local log, is_due = KEYS[5 + 2 * t], floor(firsts[t] / step) ~= floor(last / step)
+      if is_due or last - timely > 1000 * 4096 then
         call('SET', KEYS[6 + 2 * t], tips[t], 'PX', expiry)
-        call('XTRIM', log, 'MINID', '~', text('%.0f', max(0, last - age * 4096)))
         call('PEXPIRE', log, text('%.0f', age + floor(age / 8) + 1))
+      else
+        call('SET', KEYS[6 + 2 * t], tips[t], 'KEEPTTL')
+      end
+      if is_due then
+        call('XTRIM', log, 'MINID', '~', text('%.0f', max(0, last - age * 4096)))
       end
     end
   end

@@ -7,8 +7,8 @@
 -- repeated claim would otherwise find itself as the owner and never kick.
 --
 -- The epoch is the time in microseconds: after a store went back behind a claim, the next one must
--- not be given the epoch of the one that is lost, whose owner would pass every fence. And of two
--- owners that each believe to be the last one, the later is.
+-- not be given the epoch of the one that is lost, whose owner would pass every fence. Of two owners that
+-- each believe to be the last one the later is, where the servers' clocks agree to within a failover.
 local call = redis.call
 local session, node, shown = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local record = call('HMGET', KEYS[1], 'ep', 'n', 'st', 'gn', 'gc', 'no', 'fo', 'u')
