@@ -20,7 +20,6 @@ struct Life {
     began_us: Option<u64>,
     /// When it asked for it.
     asked_us: u64,
-    ended: bool,
     /// When it ended. Where its client has only left it, its node goes on serving it.
     ended_us: Option<u64>,
     /// When connections that asked after this one had the session got it, and which ones.
@@ -38,7 +37,7 @@ pub(super) fn check(session: &Session, index: &Index, found: &mut Vec<Violation>
     forget_lost_claims(&mut lives, index);
     let mut open = lives
         .iter()
-        .filter(|(_, life)| life.began_us.is_some() && !life.ended);
+        .filter(|(_, life)| life.began_us.is_some() && life.ended_us.is_none());
     if let (Some((first, _)), Some((second, _))) = (open.next(), open.next()) {
         let text = format!("connections {first} and {second} both have it in the end");
         found.push(Violation {
@@ -70,10 +69,7 @@ fn lives(session: &Session) -> BTreeMap<Conn, Life> {
                     }
                 }
             }
-            What::Closed { .. } => {
-                life.ended = true;
-                life.ended_us = life.ended_us.or(Some(step.at_us));
-            }
+            What::Closed { .. } => life.ended_us = life.ended_us.or(Some(step.at_us)),
             _ => {}
         }
     }
