@@ -215,7 +215,8 @@ pub struct Remember {
     pub subscribed: Vec<Subscription>,
     /// Subscriptions to remove.
     pub unsubscribed: Vec<TopicName>,
-    /// New token generations: (`generation`, `confirmed`).
+    /// New token generations: (`generation`, `confirmed`). They only rise: what is older than the
+    /// record's, because it was repeated behind a later change, leaves them as they are.
     pub generations: Option<(u32, u32)>,
     /// New grants and their expiry.
     pub grants: Option<(Box<str>, Option<u64>)>,

@@ -119,6 +119,24 @@ pub(super) async fn generation_rules_of_claim(fixture: &dyn Fixture) {
     assert_eq!(replayed, Err(ClaimError::BadGeneration));
 }
 
+pub(super) async fn token_that_was_voided_stays_void_when_an_older_rotation_is_repeated(
+    fixture: &dyn Fixture,
+) {
+    let bench = Bench::new(fixture);
+    let owner = bench.node().await;
+    let record = bench.open(&owner).await;
+    let rotated = |generations| Remember {
+        generations: Some(generations),
+        ..Remember::nothing(record.session, record.epoch)
+    };
+    // Offered, then confirmed; then the offer again, whose answer was lost.
+    for generations in [(8, 7), (8, 8), (8, 7)] {
+        bench.store.remember(rotated(generations)).await.unwrap();
+    }
+    let refused = bench.store.claim(claim(record.session, 7, &owner)).await;
+    assert_eq!(refused, Err(ClaimError::BadGeneration));
+}
+
 pub(super) async fn repeated_claim_with_one_nonce_is_one_claim(fixture: &dyn Fixture) {
     let (bench, other) = (Bench::new(fixture), Bench::new(fixture));
     let (former, owner) = (bench.node().await, bench.node().await);

@@ -124,6 +124,7 @@ suite! { $
         claim_of_a_detached_session_names_no_former_owner,
         claim_of_an_unknown_session_is_refused,
         generation_rules_of_claim,
+        token_that_was_voided_stays_void_when_an_older_rotation_is_repeated,
         repeated_claim_with_one_nonce_is_one_claim,
         claims_of_two_nodes_with_one_nonce_are_two,
         two_claims_at_once_leave_one_owner,

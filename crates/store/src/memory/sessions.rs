@@ -176,8 +176,8 @@ impl Sessions {
             topics.push(new);
         }
         if let Some((generation, confirmed)) = change.generations {
-            record.generation = generation;
-            record.confirmed = confirmed;
+            record.generation = record.generation.max(generation);
+            record.confirmed = record.confirmed.max(confirmed);
         }
         if let Some((grants, expires_at_ms)) = change.grants {
             record.grants = grants;

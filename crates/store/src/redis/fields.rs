@@ -88,14 +88,18 @@ pub(super) fn of_record(record: &SessionRecord) -> Pairs {
     pairs
 }
 
-/// The fields that a change sets, and the names of those that it removes.
+/// Generations as arguments: no text where they stay as they are.
+pub(super) fn of_generations(generations: Option<(u32, u32)>) -> [String; 2] {
+    generations.map_or_else(Default::default, |(generation, confirmed)| {
+        [generation.to_string(), confirmed.to_string()]
+    })
+}
+
+/// The fields that a change sets, and the names of those that it removes; generations are not among
+/// them.
 pub(super) fn of_change(change: &Remember) -> (Pairs, Vec<String>) {
     let mut removed: Vec<String> = change.unsubscribed.iter().map(topic_field).collect();
     let mut pairs = of_cursors(&change.cursors);
-    if let Some((generation, confirmed)) = change.generations {
-        pair(&mut pairs, "gn", generation.to_string());
-        pair(&mut pairs, "gc", confirmed.to_string());
-    }
     if let Some((grants, expiry)) = &change.grants {
         pair(&mut pairs, "g", &**grants);
         match expiry {

@@ -142,6 +142,7 @@ impl Backend {
             return Err(WriteError::Gone);
         }
         let (set, removed) = fields::of_change(&change);
+        let [newest, oldest] = fields::of_generations(change.generations);
         let mut command = scripts::REMEMBER.call(&[
             self.keys.session(session),
             self.keys.hosts(partition),
@@ -153,6 +154,8 @@ impl Backend {
             .arg(session.to_string())
             .arg(change.epoch.0)
             .arg(EXPIRY_MS)
+            .arg(newest)
+            .arg(oldest)
             .arg(removed.len())
             .arg(removed)
             .arg(set);
