@@ -14,6 +14,7 @@ import argparse
 import os
 import re
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -68,13 +69,15 @@ def call(sha, run_id, turn) -> bytes:
     keys = [STEM + name for name in ("clock", "gen", "holes")]
     keys += [f"{STEM}idem:{base + at}" for at in (-1, 0, 1)]
     arguments = [run_id, 0, 0, BUCKET_MS, base, base + 1, "PUBLISH", MESSAGES, MESSAGES, 1, STEM + "ch:"]
+    arguments += [1, 1000, 3_600_000, MESSAGES]  # All are kept as long.
     for topic in topics:
         keys += [f"{STEM}log:{topic}", f"{STEM}tip:{topic}"]
-        arguments += [f"{STEM}ch:{topic}", 1000, 3_600_000]
+        arguments.append(f"{STEM}ch:{topic}")
     keys += [f"{STEM}sess:{at:036}" for at in range(MESSAGES)]
     arguments += [1] * MESSAGES
+    arguments.append(b"".join(struct.pack(">HH", at + 1, at + 1) for at in range(MESSAGES)))
     for at in range(MESSAGES):
-        arguments += [at + 1, at + 1, os.urandom(16), f"origin={at:036}", "", b'{"n":%d,"pad":"%s"}' % (at, b"x" * 76)]
+        arguments += [os.urandom(16), f"origin={at:036}", "", b'{"n":%d,"pad":"%s"}' % (at, b"x" * 76)]
     return encoded(["EVALSHA", sha, len(keys), *keys, *arguments])
 
 
@@ -96,7 +99,7 @@ def play(port, script, calls):
         for node, command in zip(nodes, commands[at:at + 3]):
             node.socket.sendall(command)
         for node, _ in zip(nodes, commands[at:at + 3]):
-            assert node.answer()[0] == b"ok"
+            assert node.answer()[0] == b"all"
     yield
 
 

@@ -136,10 +136,10 @@ class Servers:
 
 
 SERVERS = {
-    "sparkway": lambda servers: servers.gateway(),
-    "sparkway-redis": lambda servers: servers.gateway(store=servers.redis()),
-    "sparkway-2-redis": lambda servers: servers.gateway(nodes=2, store=servers.redis()),
-    "sparkway-3-redis": lambda servers: servers.gateway(nodes=3, store=servers.redis()),
+    "sparkway": lambda servers, **build: servers.gateway(**build),
+    "sparkway-redis": lambda servers, **build: servers.gateway(store=servers.redis(), **build),
+    "sparkway-2-redis": lambda servers, **build: servers.gateway(nodes=2, store=servers.redis(), **build),
+    "sparkway-3-redis": lambda servers, **build: servers.gateway(nodes=3, store=servers.redis(), **build),
     "bare": lambda servers: servers.plain("bare"),
     "preframed": lambda servers: servers.plain("preframed"),
     "preframed-spark": lambda servers: servers.plain("preframed", "spark"),
@@ -289,6 +289,18 @@ def machine():
             "load_average": os.getloadavg(), "time": time.strftime("%Y-%m-%d %H:%M:%S")}
 
 
+def lay_beside(name, path, chosen):
+    """Adds the servers of another build behind those of the gateway that are chosen."""
+    for ours in [known for known in SERVERS if known.startswith("sparkway") and known in chosen]:
+        other = ours.replace("sparkway", name, 1)
+        chosen.add(other)
+        BESIDE.append(other)
+        SERVERS[other] = lambda servers, start=SERVERS[ours]: start(servers, binary=path)
+        for _, _, names, _ in WORKLOADS.values():
+            if ours in names:
+                names.insert(names.index(ours) + 1, other)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -304,11 +316,7 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     chosen = set(args.servers.split(","))
     for name, path in (text.split("=", 1) for text in args.beside):
-        chosen.add(name)
-        BESIDE.append(name)
-        SERVERS[name] = lambda servers, path=path: servers.gateway(binary=path)
-        for _, _, names, _ in WORKLOADS.values():
-            names.insert(names.index("sparkway") + 1, name)
+        lay_beside(name, path, chosen)
     result = {"machine": machine(), "quick": args.quick, "workloads": {}}
     with tempfile.NamedTemporaryFile(prefix="bench-servers-", suffix=".txt", delete=False) as log:
         for workload in args.only.split(","):

@@ -1,23 +1,19 @@
 //! Appends batches of messages: one script call each, safe to repeat.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use redis::{Cmd, Pipeline, Value};
-use sparkway_protocol::{
-    Durability, Epoch, MessageId, Partition, SessionId, TopicName, UserId, limits,
-};
+use redis::Pipeline;
+use sparkway_protocol::{Durability, Epoch, Partition, SessionId, limits};
 use tokio::time::Instant;
 
 use super::backend::Backend;
+use super::batch::{Batch, Elsewhere, Held, How, Results, all_stored, read_answer};
 use super::link::Live;
-use super::reply::{bytes_of, id_of, list_of, number_of, only, text_of};
+use super::reply::{bytes_of, list_of, number_of, only, text_of};
 use super::router::{Lane, Repeat};
-use super::{codec, fault, scripts};
-use crate::planted::Defect;
-use crate::{Append, Appended, Retention, StoreError, WriteError};
+use crate::{Append, StoreError, WriteError};
 
 /// WAIT may take the command deadline divided by this.
 const WAIT_SHARE: u32 = 2;
@@ -71,154 +67,6 @@ fn now_ms() -> u64 {
     now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// A batch laid out for the script: every topic and every fence once.
-struct Batch<'a> {
-    partition: Partition,
-    topics: Vec<(&'a TopicName, Retention)>,
-    topic_of: Vec<usize>,
-    fences: Vec<(SessionId, Epoch)>,
-    /// Per message what stands for its fence in the script.
-    fence_of: Vec<i64>,
-    messages: &'a [Append],
-}
-
-/// Answers of sessions in other partitions: whether each holds.
-type Elsewhere = HashMap<(SessionId, Epoch), Held>;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Held {
-    Yes,
-    No,
-    Gone,
-}
-
-impl Held {
-    const fn mark(self) -> i64 {
-        match self {
-            Self::Yes => 0,
-            Self::No => -1,
-            Self::Gone => -2,
-        }
-    }
-}
-
-/// What one call of the script goes by.
-#[derive(Clone, Copy)]
-struct How {
-    /// The older of the two time buckets that it may write to.
-    base: u64,
-    /// The bucket whose expiry was set lately.
-    expiring: u64,
-    /// Whether what another process may have lost is to be a hole now.
-    settled: bool,
-}
-
-impl<'a> Batch<'a> {
-    fn new(partition: Partition, messages: &'a [Append], elsewhere: &Elsewhere) -> Self {
-        let mut topics: Vec<(&TopicName, Retention)> = Vec::new();
-        let mut topic_places: HashMap<&TopicName, usize> = HashMap::new();
-        let mut fences: Vec<(SessionId, Epoch)> = Vec::new();
-        let mut topic_of = Vec::with_capacity(messages.len());
-        let mut fence_of = Vec::with_capacity(messages.len());
-        for message in messages {
-            let place = *topic_places.entry(&message.topic).or_insert(topics.len());
-            match topics.get_mut(place) {
-                Some((_, retention)) => *retention = longer(*retention, message.retention),
-                None => topics.push((&message.topic, message.retention)),
-            }
-            topic_of.push(place + 1);
-            fence_of.push(match message.fence {
-                None => 0,
-                Some(fence) => elsewhere
-                    .get(&fence)
-                    .map_or_else(|| place_of(&mut fences, fence), |held| held.mark()),
-            });
-        }
-        Self {
-            partition,
-            topics,
-            topic_of,
-            fences,
-            fence_of,
-            messages,
-        }
-    }
-
-    fn command(&self, backend: &Backend, live: &Live, how: How) -> Cmd {
-        let How { base, expiring, .. } = how;
-        let (keys, partition) = (&backend.keys, self.partition);
-        let mut names = vec![
-            keys.clock(partition),
-            keys.generation(partition),
-            keys.holes(partition),
-        ];
-        for bucket in [base.wrapping_sub(1), base, base + 1] {
-            names.push(keys.digests(partition, bucket));
-        }
-        for (topic, _) in &self.topics {
-            names.push(keys.log(partition, topic));
-            names.push(keys.tip(partition, topic));
-        }
-        names.extend(
-            self.fences
-                .iter()
-                .map(|(session, _)| keys.session(*session)),
-        );
-        let mut call = scripts::APPEND.call(&names);
-        call.arg(if Defect::NoGeneration.is_planted() {
-            "-"
-        } else {
-            &live.run_id
-        })
-        .arg(partition.get())
-        .arg(backend.floor(partition).get())
-        .arg(backend.bucket_ms)
-        .arg(base)
-        .arg(expiring)
-        .arg(backend.publish_word())
-        .arg(self.topics.len())
-        .arg(self.fences.len())
-        .arg(u8::from(how.settled))
-        .arg(backend.keys.channel_stem(partition));
-        for (topic, retention) in &self.topics {
-            call.arg(keys.channel(partition, topic))
-                .arg(retention.entries.max(1))
-                .arg(retention.age_ms.max(1));
-        }
-        for (_, epoch) in &self.fences {
-            call.arg(epoch.0);
-        }
-        for (at, message) in self.messages.iter().enumerate() {
-            call.arg(self.topic_of.get(at).copied().unwrap_or_default())
-                .arg(self.fence_of.get(at).copied().unwrap_or_default())
-                .arg(&message.digest[..])
-                .arg(codec::append_meta(message))
-                .arg(message.from.as_ref().map_or("", UserId::as_str))
-                .arg(&message.payload.bytes[..]);
-        }
-        call
-    }
-}
-
-fn longer(one: Retention, other: Retention) -> Retention {
-    Retention {
-        entries: one.entries.max(other.entries),
-        age_ms: one.age_ms.max(other.age_ms),
-    }
-}
-
-/// The place of a fence among those that the script checks, from 1.
-fn place_of(fences: &mut Vec<(SessionId, Epoch)>, fence: (SessionId, Epoch)) -> i64 {
-    let found = fences.iter().position(|known| *known == fence);
-    let place = found.unwrap_or_else(|| {
-        fences.push(fence);
-        fences.len() - 1
-    });
-    i64::try_from(place + 1).unwrap_or(i64::MAX)
-}
-
-type Results = Vec<Result<Appended, WriteError>>;
-
 impl Backend {
     /// See [`crate::Store::append`].
     pub(super) async fn append(
@@ -240,22 +88,18 @@ impl Backend {
         } else {
             Lane::Quick
         };
-        let (live, answers) = self.run_batch(lane, &batch).await?;
+        let (live, mut results) = self.run_batch(lane, &batch).await?;
         let confirmed = lane != Lane::Replicated || self.is_replicated(&live).await;
         let heard = self.heard_of(partition, &live.run_id);
-        let mut results = Vec::with_capacity(messages.len());
-        for (message, answer) in messages.iter().zip(&answers) {
-            let mut result = read_answer(answer);
-            if let Ok(appended) = &result {
-                self.note_id(partition, appended.id);
-                if let Some(heard) = &heard {
-                    heard.note(appended.id);
-                }
-                if replicated(message) && !confirmed {
-                    result = Err(WriteError::Store(StoreError::NotReplicated));
-                }
+        for (message, result) in messages.iter().zip(&mut results) {
+            let Ok(appended) = result else { continue };
+            self.note_id(partition, appended.id);
+            if let Some(heard) = &heard {
+                heard.note(appended.id);
             }
-            results.push(result);
+            if replicated(message) && !confirmed {
+                *result = Err(WriteError::Store(StoreError::NotReplicated));
+            }
         }
         if results.len() == messages.len() {
             Ok(results)
@@ -274,12 +118,12 @@ impl Backend {
         }
     }
 
-    /// Runs the script until its time buckets fit; answers per message, and the connection.
+    /// Runs the script until its time buckets fit; results per message, and the connection.
     async fn run_batch(
         &self,
         lane: Lane,
         batch: &Batch<'_>,
-    ) -> Result<(Arc<Live>, Vec<Value>), StoreError> {
+    ) -> Result<(Arc<Live>, Results), StoreError> {
         let buckets = self.buckets(batch.partition);
         let mut settled = !self.may_inherit();
         loop {
@@ -309,7 +153,13 @@ impl Backend {
             match answers.first().and_then(bytes_of) {
                 Some(b"ok") => {
                     buckets.written(time, self.bucket_ms);
-                    return Ok((live, rest));
+                    let results = rest.iter().map(read_answer).collect();
+                    return Ok((live, results));
+                }
+                Some(b"all") => {
+                    buckets.written(time, self.bucket_ms);
+                    let first = rest.first().ok_or(StoreError::Corrupt("append"))?;
+                    return Ok((live, all_stored(first, batch.messages.len())));
                 }
                 Some(b"unsettled") => {
                     if let Some(former) = rest.first().and_then(text_of) {
@@ -361,26 +211,6 @@ impl Backend {
             .call(Lane::Quick, slot, Repeat::Safe, build)
             .await?;
         Ok(answers.first().and_then(number_of).map(Epoch))
-    }
-}
-
-fn read_answer(answer: &Value) -> Result<Appended, WriteError> {
-    let corrupt = || WriteError::Store(StoreError::Corrupt("append"));
-    let text = bytes_of(answer).ok_or_else(corrupt)?;
-    let appended = |digits, duplicate| {
-        let id: Option<MessageId> = id_of(digits);
-        id.map(|id| Appended { id, duplicate }).ok_or_else(corrupt)
-    };
-    match text.split_first() {
-        Some((b'd', digits)) => appended(digits, true),
-        Some((b'f', _)) => Err(WriteError::Fenced),
-        Some((b'g', _)) => Err(WriteError::Gone),
-        Some((b'e', error)) => {
-            let error = String::from_utf8_lossy(error);
-            let (code, details) = error.split_once(' ').unwrap_or((&error, ""));
-            Err(WriteError::Store(fault::of_text(code, details).into()))
-        }
-        _ => appended(text, false),
     }
 }
 

@@ -17,6 +17,7 @@
 
 mod append;
 mod backend;
+mod batch;
 mod cluster;
 mod codec;
 mod control;
