@@ -126,16 +126,16 @@ async fn round(
     turn: usize,
     rng: &mut StdRng,
 ) -> anyhow::Result<Outcome> {
-    let topology = if turn.is_multiple_of(2) {
-        Topology::Forgetful
-    } else {
-        Topology::Redis
+    let topology = match &arguments.topology {
+        Some(name) => crate::named(&crate::TOPOLOGIES, name)?,
+        None if turn.is_multiple_of(2) => Topology::Forgetful,
+        None => Topology::Redis,
     };
     let workload = Workload::ALL.choose(rng).copied();
     let script = Script {
         seed: rng.random(),
         topology,
-        partitions: 1,
+        partitions: if topology == Topology::Cluster { 8 } else { 1 },
         workload: workload.unwrap_or(Workload::Mixed),
         sessions: arguments.sessions.min(60),
         long: ROUND,

@@ -26,6 +26,26 @@ pub(super) const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// was frozen has not listened for so long, and what waits in its socket is told only once.
 const UNANSWERED_MAX: u32 = 3;
 
+/// The PINGs since the server said something.
+#[derive(Debug, Default)]
+struct Silence {
+    unanswered: u32,
+}
+
+impl Silence {
+    /// Another PING is due.
+    ///
+    /// # Errors
+    /// Too many are unanswered: the connection is to be made anew.
+    const fn ping(&mut self) -> Result<(), StoreError> {
+        if self.unanswered >= UNANSWERED_MAX {
+            return Err(StoreError::Unavailable("no answer to a PING"));
+        }
+        self.unanswered += 1;
+        Ok(())
+    }
+}
+
 const NOT_MASTER: StoreError = StoreError::Unavailable("server is not the master");
 
 /// What an answer is for, in the order in which they come.
@@ -69,8 +89,7 @@ pub(super) struct Subscriber {
     /// Subscriptions asked for and confirmed since the connection began.
     sent: u64,
     confirmed: u64,
-    /// PINGs since the server said something.
-    unanswered: u32,
+    silence: Silence,
     /// Told when another server is the master.
     pub(super) moved: Arc<Notify>,
     sentry: JoinHandle<()>,
@@ -137,7 +156,7 @@ impl Subscriber {
             asked: VecDeque::new(),
             sent: 0,
             confirmed: 0,
-            unanswered: 0,
+            silence: Silence::default(),
             moved,
             sentry,
         })
@@ -229,16 +248,13 @@ impl Subscriber {
     }
 
     /// Notes that the server has said something: no PING is unanswered.
-    pub(super) const fn heard(&mut self) {
-        self.unanswered = 0;
+    pub(super) fn heard(&mut self) {
+        self.silence = Silence::default();
     }
 
     /// Sends a PING, unless the server has been silent for too long.
     pub(super) async fn ping(&mut self, ask_role: bool) -> Result<(), StoreError> {
-        if self.unanswered >= UNANSWERED_MAX {
-            return Err(StoreError::Unavailable("no answer to a PING"));
-        }
-        self.unanswered += 1;
+        self.silence.ping()?;
         self.ask(Asked::Ping, &[b"PING"]);
         if ask_role {
             self.ask(Asked::Role, &[b"ROLE"]);
@@ -277,4 +293,20 @@ fn read_push<T>(parts: &[Value<'_>], decode: impl FnOnce(&[u8], &[u8]) -> Option
 pub(super) fn is_master(role: &Value<'_>) -> bool {
     let first = role.list().and_then(|parts| parts.first());
     first.and_then(Value::text) == Some(b"master")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connection_is_dead_after_three_pings_without_a_word() {
+        let mut silence = Silence::default();
+        for _ in 0..UNANSWERED_MAX {
+            assert_eq!(silence.ping(), Ok(()));
+        }
+        let dead = Err(StoreError::Unavailable("no answer to a PING"));
+        assert_eq!(silence.ping(), dead);
+        assert_eq!(silence.ping(), dead);
+    }
 }
