@@ -291,7 +291,10 @@ def machine():
 
 def lay_beside(name, path, chosen):
     """Adds the servers of another build behind those of the gateway that are chosen."""
-    for ours in [known for known in SERVERS if known.startswith("sparkway") and known in chosen]:
+    own = [known for known in SERVERS if known.startswith("sparkway") and known in chosen]
+    if name.startswith("sparkway") or not own:
+        raise SystemExit(f"--beside {name}: another name than sparkway, beside a server of that name")
+    for ours in own:
         other = ours.replace("sparkway", name, 1)
         chosen.add(other)
         BESIDE.append(other)

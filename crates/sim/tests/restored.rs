@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sparkway_metrics::Metrics;
-use sparkway_protocol::{NodeId, SessionId};
+use sparkway_protocol::{NodeId, SessionId, TopicName};
 use sparkway_sim::cluster::Cluster;
 use sparkway_sim::line::{Heard, Line};
 use sparkway_sim::plan::Plan;
-use sparkway_store::{Control, Directory as _, SessionRecord, Store as _};
+use sparkway_store::{Control, Directory as _, Remember, SessionRecord, Store as _};
 use tokio::time::{sleep, timeout};
 
 /// For how long the second node hears nothing, in milliseconds.
@@ -121,6 +121,54 @@ async fn a_session_that_is_written_again_while_it_takes_its_places_keeps_its_top
     assert_eq!(written.subscriptions.len(), begun.subscriptions.len());
     assert_eq!(written.subscriptions[0].topic, begun.subscriptions[0].topic);
     hear(&mut second, "ws:resume_ack").await;
+}
+
+/// A backend takes a topic away from a session that a node has claimed, and that has no places yet.
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_a_backend_takes_away_during_a_resume_stays_away() {
+    let plan = Plan {
+        nodes: 2,
+        workers: 1,
+        ..Plan::of(1)
+    };
+    let cluster = Cluster::new(&plan, Metrics::new());
+    cluster.weather.calm_down();
+    cluster.start(0).await;
+    cluster.start(1).await;
+    let (mut publisher, _) = connect(&cluster, 0).await;
+    let (mut first, welcome) = connect(&cluster, 0).await;
+    follow(&mut first, &["t:0", "t:1"]).await;
+    let session = SessionId::parse(welcome["session_id"].as_str().unwrap()).unwrap();
+    let begun = record(&cluster, session, |record| record.subscriptions.len() == 2).await;
+
+    // Its feed has no connection: it cannot follow the topics yet.
+    cluster.weather.deafen(1, DEAF_MS);
+    let mut second = dial(&cluster, 1);
+    let token = &welcome["heartbeat_token"];
+    let resume = json!({"session_id": session.to_string(), "heartbeat_token": token});
+    second.send(&json!({"type": "ws:resume", "data": resume}).to_string());
+    let heard = poll_fn(|cx| second.poll_hear(cx));
+    let taking = async {
+        let claimed = record(&cluster, session, |record| record.epoch > begun.epoch).await;
+        let topics = vec![TopicName::parse("t:0").unwrap()];
+        let mut change = Remember::nothing(session, claimed.epoch);
+        change.unsubscribed.clone_from(&topics);
+        cluster.store.remember(change).await.unwrap();
+        let delist = Control::Delist { session, topics };
+        cluster.store.tell(claimed.owner, delist).await.unwrap();
+    };
+    tokio::select! {
+        biased;
+        () = taking => {}
+        heard = heard => panic!("{heard:?} before the node follows the topics"),
+    }
+    hear(&mut second, "ws:resume_ack").await;
+    publish(&mut publisher, "t:0", 0).await;
+    let kept = publish(&mut publisher, "t:1", 1).await;
+    assert_eq!(frame(&mut second, "topic:message").await["id"], json!(kept));
+    let topics = record(&cluster, session, |_| true).await.subscriptions;
+    assert_eq!(topics.len(), 1);
+    assert_eq!(topics[0].topic.as_str(), "t:1");
 }
 
 /// A record is on its way to a store that lost it, and names a topic that is left meanwhile.

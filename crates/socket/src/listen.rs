@@ -12,7 +12,8 @@ pub const BACKLOG: i32 = 4096;
 
 /// Listens on `addr`. Clone the listener (`try_clone`) for each runtime that runs an
 /// [`Acceptor`](crate::Acceptor): all clones accept from one kernel queue, so none is stranded
-/// when a thread is busy. Its connections send what is written without delay. The unspecified IPv6 address takes IPv4 as well.
+/// when a thread is busy. Its connections send what is written without delay. The unspecified IPv6
+/// address takes IPv4 as well.
 ///
 /// # Errors
 /// When the address cannot be bound: report it with the address and end the process.
@@ -23,8 +24,8 @@ pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     }
     // A restarted node must not wait for old connections to leave TIME_WAIT.
     socket.set_reuse_address(true)?;
-    // Frames are small and written whole: waiting for more would only delay them. Connections take this
-    // over from the listener, which saves a system call for each.
+    // Frames are small and written whole: waiting for more would only delay them. Connections take
+    // this over from the listener, which saves a system call for each.
     socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;

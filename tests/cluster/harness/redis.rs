@@ -58,13 +58,14 @@ impl Redis {
             .any(|key| self.cli(&["ZRANGE", key, "0", "-1"]).contains(session))
     }
 
-    /// Whether the newest heartbeat token of a session is the only valid one, as the store says.
+    /// Whether a heartbeat token that is not the first of its session is the only valid one, as the
+    /// store says.
     pub(crate) fn is_rotated(&self, session: &str) -> bool {
         let key = self.cli(&["--scan", "--pattern", &format!("*:sess:{session}")]);
         let generations = self.cli(&["HMGET", key.trim(), "gn", "gc"]);
         let mut generations = generations.lines();
         let newest = generations.next();
-        newest.is_some_and(|newest| !newest.is_empty()) && newest == generations.next()
+        newest.is_some_and(|newest| !["", "1"].contains(&newest)) && newest == generations.next()
     }
 
     /// Everything it holds, as one uncompressed file.

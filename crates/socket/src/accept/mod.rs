@@ -211,9 +211,10 @@ impl<R: Routes, P: Spawn> Acceptor<R, P> {
         self
     }
 
-    /// Accepts from `listener` (see [`listen`](crate::listen())) until `shutdown`. Run one per runtime, each with its own clone of
-    /// the listener and of the acceptor's parts. Connections that are not upgraded by then answer
-    /// the request they are at and end within the handshake deadline.
+    /// Accepts from `listener` (see [`listen`](crate::listen())) until `shutdown`. Run one per
+    /// runtime, each with its own clone of the listener and of the acceptor's parts. Connections
+    /// that are not upgraded by then answer the request they are at and end within the handshake
+    /// deadline.
     ///
     /// # Errors
     /// Only when the listener cannot be used in this runtime: report it and end the process.

@@ -74,6 +74,12 @@ const CODES: [(&str, Fault); 17] = [
 /// What an error text of the server means. Scripts repeat the code of a command that failed inside
 /// them, on older servers in the middle of the text.
 pub(super) fn of_text(code: &str, details: &str) -> Fault {
+    // What a script may not do is told without a code.
+    let code = if details.contains("user executing the script can't") {
+        "NOPERM"
+    } else {
+        code
+    };
     let named = |name: &str| code == name || details.contains(&format!("-{name} "));
     if let Some((_, fault)) = CODES.iter().find(|(name, _)| named(name)) {
         return fault.clone();
@@ -117,5 +123,8 @@ mod tests {
         );
         assert_eq!(new, old);
         assert_eq!(of_text("MOVED", "512 127.0.0.1:7001"), Fault::Moved);
+        let denied =
+            "The user executing the script can't run this command or subcommand script: f_1";
+        assert_eq!(of_text("ERR", denied), of_text("NOPERM", "no permissions"));
     }
 }

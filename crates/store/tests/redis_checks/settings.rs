@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sparkway_protocol::{Ephemeral, Partitions};
+use sparkway_protocol::{Ephemeral, MessageId, Partitions};
 use sparkway_store::redis::{RedisSettings, RedisStore, Servers};
 use sparkway_store::{Store, StoreError};
 
@@ -112,6 +112,45 @@ async fn user_with_few_rights_reaches_nothing_else_and_is_enough() {
     let refused = RedisStore::connect(wrong).await.unwrap_err();
     let said = format!("{refused:?} {refused}");
     assert!(!said.contains("falsch"), "{said}");
+}
+
+/// The user that the page made before it named SETRANGE.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn user_of_an_earlier_version_keeps_whole_logs() {
+    let options = rights::options();
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let server = Server::start(&options);
+    let denied = server.cli(&["ACL", "SETUSER", "sparkway", "-setrange"]);
+    assert_eq!(denied.trim(), "OK");
+    let url = rights::as_user(&server.url());
+    let store = RedisStore::connect(settings(&url)).await.unwrap();
+    let room = topic("room:1");
+    let mut prev = MessageId::ZERO;
+    for text in ["a", "b", "c"] {
+        let id = publish(&store, message(&room, text)).await;
+        assert_eq!(log(&store, &room).await.last().unwrap().prev, prev);
+        prev = id;
+    }
+    let left = server.cli(&["PTTL", "sw:{ms3}:tip:room:1"]);
+    assert!(left.trim().parse::<u64>().is_ok(), "{left}");
+}
+
+/// A block of a log holds one such message, so that nothing hides how often it is trimmed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn few_and_large_messages_are_trimmed_with_each_one() {
+    let server = Server::start(&[]);
+    let store = RedisStore::connect(settings(&server.url())).await.unwrap();
+    for (name, entries, length) in [("few", 1, 5000), ("large", 100, 5000)] {
+        let (room, text) = (topic(name), "x".repeat(length));
+        let key = format!("sw:{{ms3}}:log:{name}");
+        for _ in 0..entries + 20 {
+            let mut message = message(&room, &text);
+            message.retention.entries = entries;
+            publish(&store, message).await;
+        }
+        let kept: u32 = server.cli(&["XLEN", &key]).trim().parse().unwrap();
+        assert_eq!(kept, entries, "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -67,8 +67,11 @@ local function print_id(number)
   return text(format, low)
 end
 
-local channels, entries = 12 + 3 * ARGV[12], {}
+-- A log is trimmed with every eighth message of a call, as XADD looks for its first block each time;
+-- with each where few or large ones are kept.
+local channels, entries, every = 12 + 3 * ARGV[12], {}, 8
 for r = 13, channels, 3 do
+  if ARGV[r] + 0 < 64 then every = 1 end
   for _ = 1, ARGV[r + 2] do entries[#entries + 1] = ARGV[r] end
 end
 local arg, sessions = channels + topics, 6 + 2 * topics
@@ -92,8 +95,7 @@ first, second = call(unpack(first)), call(unpack(second))
 
 local answers, digests, known, stored = {'ok', text('%.0f', ms)}, {'HSET', newer}, {}, nil
 local newest, widths, kept, begun = {}, {}, 2, id
--- A log is trimmed with every eighth message, whichever it is: XADD looks for its first block each time.
-local turn = time[2] % 8
+local turn = byte(ARGV[arg + 1])
 for m = 1, count do
   local t, t2, fence, f2 = byte(places, 4 * m - 3, 4 * m)
   t, fence = 256 * t + t2, 256 * fence + f2
@@ -112,7 +114,7 @@ for m = 1, count do
     local this = print_id(id)
     local prev = tips[t]
     local log, added = KEYS[5 + 2 * t], nil
-    if (turn + m) % 8 == 0 then
+    if (turn + m) % every == 0 or #data > 1024 then
       added = pcall('XADD', log, 'MAXLEN', '~', entries[t], this, 'prev', prev, 'data', data,
         'from', from, 'meta', meta)
     else
@@ -173,8 +175,12 @@ if stored then
         call('SET', KEYS[6 + 2 * t], tips[t], 'PX', expiry)
         call('PEXPIRE', KEYS[5 + 2 * t], log_expiry)
       elseif last then
-        -- A tip is never shorter than the one before it. This keeps its expiry, and is cheaper than SET.
-        call('SETRANGE', KEYS[6 + 2 * t], '0', tips[t])
+        -- This keeps its expiry, and is cheaper than SET. It needs a right that users of earlier
+        -- versions may not have, and a tip that is not longer.
+        local tip = tips[t]
+        if pcall('SETRANGE', KEYS[6 + 2 * t], '0', tip) ~= #tip then
+          call('SET', KEYS[6 + 2 * t], tip, 'KEEPTTL')
+        end
       end
       if is_due then
         call('XTRIM', KEYS[5 + 2 * t], 'MINID', '~', text('%.0f', max(0, last - age * 4096)))
