@@ -315,10 +315,8 @@ impl Router {
             let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
             let before = std::mem::replace(&mut *map, Arc::clone(&found));
             drop(map);
-            let was_moved = |slot: u16| {
-                let before = before.master(slot);
-                before.is_some() && before != found.master(slot)
-            };
+            // To none as well as from none: between the two another one may have been chosen.
+            let was_moved = |slot: u16| before.master(slot) != found.master(slot);
             if keys::slots().into_iter().any(was_moved) {
                 self.count.send_modify(|count| *count += 1);
             }
