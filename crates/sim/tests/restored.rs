@@ -23,6 +23,21 @@ use tokio::time::{sleep, timeout};
 /// For how long the second node hears nothing, in milliseconds.
 const DEAF_MS: u64 = 3000;
 
+/// So many nodes that nothing happens to by itself.
+async fn calm(nodes: usize) -> Arc<Cluster> {
+    let plan = Plan {
+        nodes,
+        workers: 1,
+        ..Plan::of(1)
+    };
+    let cluster = Cluster::new(&plan, Metrics::new());
+    cluster.weather.calm_down();
+    for at in 0..nodes {
+        cluster.start(at).await;
+    }
+    cluster
+}
+
 fn dial(cluster: &Arc<Cluster>, at: usize) -> Line {
     Line::new(0, cluster.connect(at, 0).unwrap())
 }
@@ -33,6 +48,17 @@ async fn connect(cluster: &Arc<Cluster>, at: usize) -> (Line, Value) {
     line.send(&json!({"type": "ws:connect"}).to_string());
     let welcome = hear(&mut line, "ws:connect_ack").await;
     (line, welcome)
+}
+
+/// A client that asks to go on with the session of this welcome, and does not wait for the answer.
+fn resume(cluster: &Arc<Cluster>, at: usize, welcome: &Value) -> Line {
+    let mut line = dial(cluster, at);
+    let data = json!({
+        "session_id": welcome["session_id"],
+        "heartbeat_token": welcome["heartbeat_token"],
+    });
+    line.send(&json!({"type": "ws:resume", "data": data}).to_string());
+    line
 }
 
 /// The data of the next frame of this type.
@@ -83,15 +109,7 @@ async fn record(
 /// places: what the node writes again is the session as it was claimed.
 #[tokio::test(start_paused = true)]
 async fn a_session_that_is_written_again_while_it_takes_its_places_keeps_its_topics() {
-    let plan = Plan {
-        nodes: 2,
-        workers: 1,
-        ..Plan::of(1)
-    };
-    let cluster = Cluster::new(&plan, Metrics::new());
-    cluster.weather.calm_down();
-    cluster.start(0).await;
-    cluster.start(1).await;
+    let cluster = calm(2).await;
     let (mut first, welcome) = connect(&cluster, 0).await;
     follow(&mut first, &["t:0"]).await;
     let session = SessionId::parse(welcome["session_id"].as_str().unwrap()).unwrap();
@@ -100,10 +118,7 @@ async fn a_session_that_is_written_again_while_it_takes_its_places_keeps_its_top
 
     // Its feed has no connection: it cannot follow the topic yet.
     cluster.weather.deafen(1, DEAF_MS);
-    let mut second = dial(&cluster, 1);
-    let token = &welcome["heartbeat_token"];
-    let resume = json!({"session_id": session.to_string(), "heartbeat_token": token});
-    second.send(&json!({"type": "ws:resume", "data": resume}).to_string());
+    let mut second = resume(&cluster, 1, &welcome);
     let heard = poll_fn(|cx| second.poll_hear(cx));
     let claimed = async {
         record(&cluster, session, |record| record.epoch > begun.epoch).await;
@@ -126,15 +141,7 @@ async fn a_session_that_is_written_again_while_it_takes_its_places_keeps_its_top
 /// A backend takes a topic away from a session that a node has claimed, and that has no places yet.
 #[tokio::test(start_paused = true)]
 async fn a_topic_that_a_backend_takes_away_during_a_resume_stays_away() {
-    let plan = Plan {
-        nodes: 2,
-        workers: 1,
-        ..Plan::of(1)
-    };
-    let cluster = Cluster::new(&plan, Metrics::new());
-    cluster.weather.calm_down();
-    cluster.start(0).await;
-    cluster.start(1).await;
+    let cluster = calm(2).await;
     let (mut publisher, _) = connect(&cluster, 0).await;
     let (mut first, welcome) = connect(&cluster, 0).await;
     follow(&mut first, &["t:0", "t:1"]).await;
@@ -143,10 +150,7 @@ async fn a_topic_that_a_backend_takes_away_during_a_resume_stays_away() {
 
     // Its feed has no connection: it cannot follow the topics yet.
     cluster.weather.deafen(1, DEAF_MS);
-    let mut second = dial(&cluster, 1);
-    let token = &welcome["heartbeat_token"];
-    let resume = json!({"session_id": session.to_string(), "heartbeat_token": token});
-    second.send(&json!({"type": "ws:resume", "data": resume}).to_string());
+    let mut second = resume(&cluster, 1, &welcome);
     let heard = poll_fn(|cx| second.poll_hear(cx));
     let taking = async {
         let claimed = record(&cluster, session, |record| record.epoch > begun.epoch).await;
@@ -174,14 +178,7 @@ async fn a_topic_that_a_backend_takes_away_during_a_resume_stays_away() {
 /// A record is on its way to a store that lost it, and names a topic that is left meanwhile.
 #[tokio::test(start_paused = true)]
 async fn a_topic_that_is_left_while_its_session_is_written_again_stays_left() {
-    let plan = Plan {
-        nodes: 1,
-        workers: 1,
-        ..Plan::of(1)
-    };
-    let cluster = Cluster::new(&plan, Metrics::new());
-    cluster.weather.calm_down();
-    cluster.start(0).await;
+    let cluster = calm(1).await;
     let empty = cluster.store.save();
     let (mut client, welcome) = connect(&cluster, 0).await;
     follow(&mut client, &["t:0", "t:1"]).await;
