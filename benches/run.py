@@ -184,17 +184,16 @@ WORKLOADS = {
                 ["sparkway-redis", "sparkway-3-redis", "socket-io-redis"],
                 ["publishes_per_cpu_s", "publish_cpu_us", "store_cpu_us", "publishes_per_s",
                  "p50_ms", "p99_ms"]),
-    "publish-apart": ("The same, redis-server on a core of its own, the client on that of the nodes",
-                      lambda q: WORKLOADS["publish"][1](q),
-                      ["sparkway-redis", "sparkway-3-redis", "socket-io-redis"],
-                      ["publishes_per_cpu_s", "publish_cpu_us", "store_cpu_us", "publishes_per_s",
-                       "p50_ms", "p99_ms"]),
     "storm": ("W5, 4000 clients on 10 topics reset at once, 100 messages/s go on",
               lambda q: ["storm", "--clients", 1000 if q else 4000],
               ["sparkway", "sparkway-2-redis", "preframed", "bare"],
               ["resumes_per_cpu_s", "recovered_ms", "server_cpu_us", "server_cpu_us_net",
                "replayed", "lost", "repeated"]),
 }
+_, PUBLISH, PUBLISH_SERVERS, PUBLISH_FIGURES = WORKLOADS["publish"]
+WORKLOADS["publish-apart"] = (
+    "Through Redis, redis-server on a core of its own, the client on that of the nodes",
+    PUBLISH, [*PUBLISH_SERVERS], PUBLISH_FIGURES)
 # What takes long and hardly varies is done once, unless more is asked for.
 ONCE = {"idle"}
 # Other builds of the gateway, named on the command line.
